@@ -1,0 +1,45 @@
+# `make help` explains every target. Python 3.11, node 20, make and git are all a machine needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help: ## explain the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed; found $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11."; exit 1; }
+	@echo "Creating the environment in $(VENV) and installing pinned packages (about a minute) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -r requirements.txt -r requirements-dev.txt | sed -u -n 's/^Collecting \([^ ]*\).*/  \1/p;s/^Installing.*/  installing …/p;s/^Successfully.*/  done/p' ; exit $${PIPESTATUS[0]}
+	@touch $@
+
+demo: $(READY) ## run everything on this machine and do the job once before your eyes (ONCE=1: end after the job)
+	@$(BIN)/python -m sandbox.demo $(if $(ONCE),--once)
+
+test: $(READY) ## all tests, on real PostgreSQL and Valkey
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## everything that "clean" means: format, lint, types, imports, migrations, deployment, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.checked_settings makemigrations --check --dry-run
+	$(BIN)/python -m tests.checked_settings check --deploy --fail-level WARNING
+	$(BIN)/python -m pytest $(ARGS)
+
+fix: $(READY) ## format and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## measure, as ratios to the limit programs in benchmarks/
+	@$(BIN)/python -m benchmarks.generate
+
+lock: $(READY) ## resolve requirements*.in into pinned, hashed requirements*.txt
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+
+.PHONY: help demo test check fix bench lock

@@ -1,0 +1,61 @@
+"""Which requests come from HubSpot: a DRF authentication class over the raw body and the public URL."""
+
+import time
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from rest_framework import status
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException, AuthenticationFailed
+from rest_framework.request import Request
+
+from hubspot_integration import signatures
+
+
+class BodyTooLarge(APIException):
+    """The body is larger than any that HubSpot sends."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = "The body is larger than 1 MB. Send less."
+    default_code = "body_too_large"
+
+
+class HubSpotSignature(BaseAuthentication):
+    """Accept requests that HubSpot signed with one of our client secrets; signature version 3 only.
+
+    What a verified request says about its portal may be trusted, and nothing else may.
+    """
+
+    allow_v2 = False
+
+    def authenticate(self, request: Request) -> tuple[None, str]:
+        """Return `(None, "hubspot")`. Raises AuthenticationFailed (401), without saying what was wrong."""
+        http = request._request  # noqa: SLF001 (the raw body must be read before DRF's parser consumes it)
+        try:
+            body = http.body
+        except RequestDataTooBig:
+            raise BodyTooLarge from None
+        query = http.META.get("QUERY_STRING", "")
+        verified = signatures.verify(
+            secrets=settings.HUBSPOT_CLIENT_SECRETS,
+            method=http.method or "",
+            # The configured address, not the Host header: a proxy may rewrite that one, and a caller may forge it.
+            uri=f"{settings.PUBLIC_BASE_URL}{http.path}{'?' + query if query else ''}",
+            body=body,
+            headers=http.headers,
+            now_ms=time.time_ns() // 1_000_000,
+            allow_v2=self.allow_v2,
+        )
+        if not verified:
+            raise AuthenticationFailed
+        return None, "hubspot"
+
+    def authenticate_header(self, request: Request) -> str:
+        """Name the scheme, so that a refusal is a 401 and not a 403."""
+        return "HubSpot-Signature"
+
+
+class WorkflowActionSignature(HubSpotSignature):
+    """The same for workflow actions, which HubSpot documents as signed with version 2."""
+
+    allow_v2 = True

@@ -1,0 +1,99 @@
+"""The tenant and what HubSpot gave us for it."""
+
+import datetime as dt
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from opsagent.encryption import EncryptedTextField
+
+
+class PortalQuerySet(models.QuerySet["Portal"]):
+    """Queries that every reader of portals shares."""
+
+    def connected(self) -> "PortalQuerySet":
+        """Keep portals that the app is installed in."""
+        return self.filter(disconnected_at__isnull=True)
+
+
+class Portal(models.Model):
+    """One HubSpot account: the tenant. Its primary key is HubSpot's own portal id (Hub ID)."""
+
+    id = models.BigIntegerField(primary_key=True, verbose_name="portal id")
+    hub_domain = models.CharField(max_length=255, blank=True)
+    ui_domain = models.CharField(max_length=255, default="app.hubspot.com")
+    time_zone = models.CharField(max_length=64, default="UTC")
+    account_type = models.CharField(max_length=32, blank=True)
+    installed_at = models.DateTimeField()
+    disconnected_at = models.DateTimeField(null=True, blank=True)
+
+    objects = PortalQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.hub_domain or 'portal'} ({self.id})"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the app is installed in this portal, as far as we know."""
+        return self.disconnected_at is None
+
+
+class OAuthGrant(models.Model):
+    """The tokens of one connected portal. The row is deleted when the portal is disconnected."""
+
+    portal = models.OneToOneField(Portal, on_delete=models.CASCADE, primary_key=True, related_name="grant")
+    access_token = EncryptedTextField()
+    refresh_token = EncryptedTextField()
+    expires_at = models.DateTimeField()
+    scopes = ArrayField(models.CharField(max_length=128), default=list)
+    refreshed_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "OAuth grant"
+
+    def __str__(self) -> str:
+        return f"grant of portal {self.portal_id}"
+
+    def is_fresh(self, now: dt.datetime, margin: dt.timedelta = dt.timedelta(0)) -> bool:
+        """Whether the access token is accepted for at least `margin` after `now`."""
+        return self.expires_at > now + margin
+
+
+class PortalMember(models.Model):
+    """A HubSpot user who has signed in to a portal's settings."""
+
+    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="members")
+    hubspot_user_id = models.BigIntegerField()
+    email = models.EmailField(blank=True)
+    signed_in_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["portal", "hubspot_user_id"], name="one_member_per_portal_and_user"),)
+
+    def __str__(self) -> str:
+        return f"user {self.hubspot_user_id} of portal {self.portal_id}"
+
+
+class OAuthState(models.Model):
+    """One installation under way. Found by the digest of its state; consumed by deleting the row."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    code_verifier = EncryptedTextField()
+    created_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"installation begun {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class ContactPropertyList(models.Model):
+    """What HubSpot last said about a portal's contact properties: a list of `client.ContactProperty` as JSON."""
+
+    portal = models.OneToOneField(Portal, on_delete=models.CASCADE, primary_key=True, related_name="contact_property_list")
+    properties = models.JSONField(default=list)
+    fetched_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"contact properties of portal {self.portal_id}"

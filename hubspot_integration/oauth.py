@@ -1,0 +1,288 @@
+"""Installing the app in a portal, and the tokens that come of it.
+
+Source: https://developers.hubspot.com/docs/api-reference/latest/authentication/manage-oauth-tokens
+"""
+
+import base64
+import datetime as dt
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from hubspot_integration import transport
+from hubspot_integration.models import OAuthGrant, OAuthState, Portal, PortalMember
+from hubspot_integration.signals import portal_connected, portal_disconnected
+from hubspot_integration.transport import HubSpotError
+
+log = structlog.get_logger(__name__)
+
+# Each class goes into its own parameter of the authorize URL; a scope in the wrong one blocks the installation.
+REQUIRED_SCOPES: Final = ("oauth", "crm.objects.contacts.read", "crm.objects.contacts.write")
+OPTIONAL_SCOPES: Final = ("automation", "crm.schemas.contacts.write")
+
+STATE_LIFETIME: Final = dt.timedelta(minutes=10)
+# HubSpot asks for a refresh before the token ends, not after a 401.
+REFRESH_MARGIN: Final = dt.timedelta(minutes=5)
+_SESSION_KEY: Final = "oauth_state"
+
+
+class InstallationError(Exception):
+    """An installation did not succeed. The message is a sentence for the person in front of the browser."""
+
+
+class NotConnected(HubSpotError):
+    """The app is not installed in the portal (any more): no call is possible until it is connected again."""
+
+    def __init__(self) -> None:
+        super().__init__("The portal is not connected", permanent=True)
+
+
+class Refusal(Enum):
+    """Why the token endpoint said no: only `REVOKED` says anything about the portal."""
+
+    REVOKED = "revoked"
+    CONFIGURATION = "configuration"
+    CODE = "code"
+    TRANSIENT = "transient"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A completed installation: the portal and who installed it."""
+
+    portal: Portal
+    member: PortalMember
+
+
+def redirect_uri() -> str:
+    """Return the callback address as HubSpot knows it."""
+    return str(settings.PUBLIC_BASE_URL) + reverse("hubspot_oauth_callback")
+
+
+def begin_installation(session: Any) -> str:
+    """Remember a one-time state in the browser's session and the database; return HubSpot's authorize URL."""
+    now = timezone.now()
+    state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
+    OAuthState.objects.filter(created_at__lt=now - STATE_LIFETIME).delete()
+    OAuthState.objects.create(digest=_digest(state), code_verifier=verifier, created_at=now)
+    session[_SESSION_KEY] = state
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    query = {
+        "client_id": settings.HUBSPOT_CLIENT_ID,
+        "redirect_uri": redirect_uri(),
+        "scope": " ".join(REQUIRED_SCOPES),
+        "optional_scope": " ".join(OPTIONAL_SCOPES),
+        "state": state,
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }
+    return f"{settings.HUBSPOT_APP_BASE_URL}/oauth/authorize?{urlencode(query, quote_via=quote)}"
+
+
+def finish_installation(*, session: Any, state: str, code: str) -> Installation:
+    """Exchange the authorization code and store the portal, its tokens and its installer.
+
+    Accepts a state once, within ten minutes, from the browser that began. Raises InstallationError.
+    """
+    now = timezone.now()
+    verifier = _consume_state(session, state, now)
+    try:
+        token = _token_request(
+            grant_type="authorization_code", code=code, redirect_uri=redirect_uri(), code_verifier=verifier
+        )
+        facts = _introspect(token["access_token"])
+    except HubSpotError as error:
+        refusal = classify(error, refreshing=False)
+        log.warning("installation_refused", refusal=refusal.value, status=error.status, words=sorted(error.words))
+        raise InstallationError(_INSTALLATION_SENTENCES[refusal]) from None
+    portal_id, user_id = facts.get("hub_id") or token.get("hub_id"), facts.get("user_id") or token.get("user_id")
+    if not isinstance(portal_id, int) or not isinstance(user_id, int):
+        raise InstallationError("HubSpot did not say which account was connected. Please start again.")
+    scopes = token.get("scopes") or facts.get("scopes") or []
+    details = _account_details(token["access_token"])
+    with transaction.atomic():
+        portal, _ = Portal.objects.update_or_create(
+            id=portal_id,
+            defaults={
+                "hub_domain": str(facts.get("hub_domain") or "")[:255],
+                "ui_domain": str(details.get("uiDomain") or "app.hubspot.com")[:255],
+                "time_zone": str(details.get("timeZone") or "UTC")[:64],
+                "account_type": str(details.get("accountType") or "")[:32],
+                "installed_at": now,
+                "disconnected_at": None,
+            },
+        )
+        OAuthGrant.objects.update_or_create(portal=portal, defaults={**_grant_fields(token, now), "scopes": scopes})
+        member, _ = PortalMember.objects.update_or_create(
+            portal=portal,
+            hubspot_user_id=user_id,
+            defaults={"email": str(facts.get("user") or "")[:254], "signed_in_at": now},
+        )
+    portal_connected.send(sender=Portal, portal=portal, scopes=set(scopes))
+    log.info("portal_connected", portal_id=portal.id, scopes=scopes)
+    return Installation(portal, member)
+
+
+def access_token_for(portal_id: int, *, refused: str | None = None) -> str:
+    """Return an access token of a portal, refreshed when it ends within five minutes.
+
+    One refresh at a time per portal: whoever comes second waits on the row lock and reads the result. `refused` is a
+    token that HubSpot has just answered 401 to; while it is still the stored one, it is refreshed whatever its age.
+    Raises NotConnected when the portal has no tokens or HubSpot refused them as revoked (it is then disconnected),
+    HubSpotError with `permanent=False` for every other failure: a wrong client secret disconnects nobody.
+    """
+    now = timezone.now()
+    grant = OAuthGrant.objects.filter(portal_id=portal_id).first()
+    if grant is None:
+        raise NotConnected
+    if grant.is_fresh(now, REFRESH_MARGIN) and grant.access_token != refused:
+        return grant.access_token
+    try:
+        with transaction.atomic():
+            grant = OAuthGrant.objects.select_for_update().get(portal_id=portal_id)
+            if grant.is_fresh(now, REFRESH_MARGIN) and grant.access_token != refused:
+                return grant.access_token
+            token = _token_request(grant_type="refresh_token", refresh_token=grant.refresh_token)
+            for field, value in _grant_fields(token, now, keep_refresh_token=grant.refresh_token).items():
+                setattr(grant, field, value)
+            grant.save()
+            return grant.access_token
+    except OAuthGrant.DoesNotExist:
+        raise NotConnected from None
+    except HubSpotError as error:
+        refusal = classify(error, refreshing=True)
+        log.warning("refresh_refused", portal_id=portal_id, refusal=refusal.value, status=error.status)
+        if refusal is Refusal.REVOKED:
+            mark_disconnected(portal_id)
+            raise NotConnected from None
+        if grant.is_fresh(now) and grant.access_token != refused:
+            return grant.access_token
+        raise HubSpotError(
+            f"The portal's token could not be refreshed: {refusal.value}",
+            permanent=False,
+            status=error.status,
+            retry_after=error.retry_after,
+        ) from None
+
+
+def mark_disconnected(portal_id: int) -> None:
+    """Record that the app is no longer installed and wipe the tokens. Does nothing the second time."""
+    with transaction.atomic():
+        changed = Portal.objects.connected().filter(id=portal_id).update(disconnected_at=timezone.now())
+        OAuthGrant.objects.filter(portal_id=portal_id).delete()
+    if changed:
+        log.warning("portal_disconnected", portal_id=portal_id)
+        portal_disconnected.send(sender=Portal, portal=Portal.objects.get(id=portal_id))
+
+
+def classify(error: HubSpotError, *, refreshing: bool) -> Refusal:
+    """Tell why the token endpoint refused. Unknown refusals count as configuration: they never disconnect a portal."""
+    if not error.permanent:
+        return Refusal.TRANSIENT
+    if not refreshing and error.words & {"INVALID_GRANT", "BAD_AUTH_CODE", "BAD_CODE_VERIFIER"}:
+        return Refusal.CODE
+    if error.words & _CONFIGURATION_WORDS:
+        return Refusal.CONFIGURATION
+    if refreshing and error.words & {"INVALID_GRANT", "BAD_REFRESH_TOKEN", "BAD_HUB", "ACCESS_DENIED"}:
+        return Refusal.REVOKED
+    return Refusal.CONFIGURATION
+
+
+_CONFIGURATION_WORDS: Final = frozenset(
+    {
+        "INVALID_CLIENT", "UNAUTHORIZED_CLIENT", "UNSUPPORTED_GRANT_TYPE", "INVALID_REQUEST", "BAD_CLIENT_ID",
+        "BAD_CLIENT_SECRET", "BAD_GRANT_TYPE", "BAD_REDIRECT_URI", "BAD_SCOPES",
+    }
+)  # fmt: skip
+_INSTALLATION_SENTENCES: Final = {
+    Refusal.CODE: "This installation link has expired. Please start again.",
+    Refusal.REVOKED: "HubSpot refused the connection. Please start again.",
+    Refusal.CONFIGURATION: (
+        "HubSpot does not accept this app's credentials. Please tell the operator of this app; nothing was changed."
+    ),
+    Refusal.TRANSIENT: "HubSpot did not answer in time. Please start again in a minute.",
+}
+
+
+def _consume_state(session: Any, state: str, now: dt.datetime) -> str:
+    expected = session.pop(_SESSION_KEY, "")
+    row = OAuthState.objects.filter(digest=_digest(state), created_at__gte=now - STATE_LIFETIME).first()
+    if row is None or not secrets.compare_digest(expected.encode(), state.encode()):
+        raise InstallationError(
+            "This installation link has expired or was opened in another browser. Please start again."
+        )
+    deleted, _ = OAuthState.objects.filter(digest=row.digest).delete()
+    if deleted != 1:
+        raise InstallationError("This installation link was used already. Please start again.")
+    return row.code_verifier
+
+
+def _token_request(**form: str) -> dict[str, Any]:
+    """Call the token endpoint with the current client secret and, if HubSpot does not know it, once with the next."""
+    secrets_to_try = settings.HUBSPOT_CLIENT_SECRETS[:2]
+    for position, client_secret in enumerate(secrets_to_try, start=1):
+        try:
+            answer = transport.call(
+                "POST",
+                f"/oauth/{settings.HUBSPOT_API_VERSION}/token",
+                form={**form, "client_id": settings.HUBSPOT_CLIENT_ID, "client_secret": client_secret},
+            )
+        except HubSpotError as error:
+            if position < len(secrets_to_try) and error.words & {"BAD_CLIENT_SECRET", "INVALID_CLIENT"}:
+                log.error("client_secret_refused", position=position)
+                continue
+            raise
+        if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
+            raise HubSpotError("HubSpot's token answer holds no token", permanent=False)
+        return answer
+    raise AssertionError("unreachable: the settings hold at least one client secret")
+
+
+def _introspect(access_token: str) -> dict[str, Any]:
+    answer = transport.call(
+        "POST",
+        f"/oauth/{settings.HUBSPOT_API_VERSION}/token/introspect",
+        form={
+            "client_id": settings.HUBSPOT_CLIENT_ID,
+            "client_secret": settings.HUBSPOT_CLIENT_SECRETS[0],
+            "token": access_token,
+            "token_type_hint": "access_token",
+        },
+    )
+    return answer if isinstance(answer, dict) else {}
+
+
+def _account_details(access_token: str) -> dict[str, Any]:
+    try:
+        answer = transport.call(
+            "GET", f"/account-info/{settings.HUBSPOT_API_VERSION}/details", token=access_token, timeout=3.0
+        )
+    except HubSpotError as error:  # some accounts refuse it (403): the portal then counts in UTC
+        log.info("account_details_unavailable", status=error.status)
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _grant_fields(token: Mapping[str, Any], now: dt.datetime, *, keep_refresh_token: str = "") -> dict[str, Any]:
+    lifetime = token.get("expires_in")
+    return {
+        "access_token": token["access_token"],
+        # HubSpot may send a new one: the latest counts; it may send none: the old one stays.
+        "refresh_token": token.get("refresh_token") or keep_refresh_token,
+        "expires_at": now + dt.timedelta(seconds=lifetime if isinstance(lifetime, int) else 1800),
+        "refreshed_at": now,
+    }
+
+
+def _digest(state: str) -> str:
+    return hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()

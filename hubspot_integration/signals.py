@@ -1,0 +1,8 @@
+"""What the platform tells whoever listens. Receivers live with the product."""
+
+from django.dispatch import Signal
+
+# After an installation has been committed. Arguments: portal (Portal), scopes (set of str).
+portal_connected = Signal()
+# After HubSpot refused a portal's refresh token for good. Argument: portal (Portal).
+portal_disconnected = Signal()

@@ -1,0 +1,108 @@
+"""Settings from the environment: every value is checked at the start, every complaint names it and the remedy."""
+
+import os
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+MINIMUM_PEPPER_LENGTH: Final = 32
+
+T = TypeVar("T")
+
+
+def read(name: str, parse: Callable[[str], T], *, remedy: str, default: str | None = None) -> T:
+    """Return the variable `name`, parsed.
+
+    Raises ImproperlyConfigured, naming the variable and the remedy, when it is missing without a default or
+    when `parse` raises ValueError. The value itself is never part of the message: it may be a secret.
+    """
+    value = os.environ.get(name, "").strip() or default
+    if value is None:
+        raise ImproperlyConfigured(f"{name} is not set. {remedy}")
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is malformed: {error}. {remedy}") from None
+
+
+def text(value: str) -> str:
+    """Accept any text."""
+    return value
+
+
+def items(value: str) -> list[str]:
+    """Split a comma-separated list; at least one item.
+
+    Raises ValueError when there is none.
+    """
+    found = [item.strip() for item in value.split(",") if item.strip()]
+    if not found:
+        raise ValueError("it holds no value")
+    return found
+
+
+def boolean(value: str) -> bool:
+    """Accept true/false, yes/no, on/off, 1/0.
+
+    Raises ValueError for anything else: a typing error must not silently mean "off".
+    """
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if value.lower() not in words:
+        raise ValueError("it is neither true nor false")
+    return words[value.lower()]
+
+
+def positive_integer(value: str) -> int:
+    """Accept a whole number above zero. Raises ValueError."""
+    if not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise ValueError("it is not a whole number above zero")
+    return int(value)
+
+
+def secret_key(value: str) -> str:
+    """Accept a key of at least 50 characters, Django's own measure. Raises ValueError."""
+    if len(value) < 50:
+        raise ValueError("it is shorter than 50 characters")
+    return value
+
+
+def fernet_keys(value: str) -> list[str]:
+    """Accept comma-separated Fernet keys (44 characters of URL-safe base64 each). Raises ValueError."""
+    keys = items(value)
+    for position, key in enumerate(keys, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            raise ValueError(f"key number {position} is not a Fernet key") from None
+    return keys
+
+
+def peppers(value: str) -> list[str]:
+    """Accept comma-separated strings of at least 32 characters each. Raises ValueError."""
+    found = items(value)
+    for position, pepper in enumerate(found, start=1):
+        if len(pepper) < MINIMUM_PEPPER_LENGTH:
+            raise ValueError(f"pepper number {position} is shorter than {MINIMUM_PEPPER_LENGTH} characters")
+    return found
+
+
+def origin(value: str) -> str:
+    """Accept `https://host[:port]`, or http for this machine only; returned without a trailing slash.
+
+    Raises ValueError for a path, a query, user information, another scheme or plain http to another machine:
+    HubSpot signs the exact URL that it calls, so a sloppy base URL would refuse every request.
+    """
+    value = value.rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("it is not an absolute https URL")
+    if parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("it must be scheme, host and port only")
+    if parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS:
+        raise ValueError("plain http is for localhost, 127.0.0.1 and [::1] only")
+    _ = parts.port  # raises ValueError when it is not a port number
+    return value

@@ -1,0 +1,118 @@
+"""JSON logs: one line an event, a request id on each, and nothing in them that a log must not hold.
+
+structlog renders both its own events and the standard library's records, so that Django, Celery and the HubSpot SDK
+go through the same redaction. Redaction is a second net: the first is that no call site passes a secret.
+"""
+
+import logging
+import logging.config
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+REDACTED: Final = "[redacted]"
+_SECRET_KEYS: Final = re.compile(
+    r"code$|token|secret|password|pepper|authorization|signature|cookie|address|email|recipient|body", re.IGNORECASE
+)
+_SECRET_TEXT: Final = re.compile(
+    r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"  # e-mail addresses
+    r"|(?<=Bearer )\S+"
+    r"|gAAAA[\w-]{16,}={0,2}"  # Fernet tokens
+    r"|\b(?:na|eu|ap)\d-[0-9a-f-]{16,}"  # HubSpot refresh tokens and authorization codes
+    r"|\b(?:client_secret|code|state|code_verifier|refresh_token|access_token)=[^&\s\"']+",
+    re.IGNORECASE,
+)
+_SAFE_KEYS: Final = frozenset({"status_code", "error_code"})
+
+
+def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Replace values under secret-sounding keys, and addresses and tokens inside any text."""
+    for key, value in event.items():
+        if key not in _SAFE_KEYS and _SECRET_KEYS.search(key) and value is not None:
+            event[key] = REDACTED
+        elif isinstance(value, str):
+            event[key] = _SECRET_TEXT.sub(REDACTED, value)
+        elif not isinstance(value, int | float | bool | None):
+            event[key] = _SECRET_TEXT.sub(REDACTED, repr(value))
+    return event
+
+
+_SHARED: Final[list[Processor]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def _without_internals(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event.pop("_record", None)
+    event.pop("_from_structlog", None)
+    return event
+
+
+def logging_config(level: str) -> dict[str, Any]:
+    """Return the logging configuration: everything to standard error, as JSON."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": _SHARED,
+                "processors": [
+                    _without_internals,
+                    structlog.processors.format_exc_info,
+                    redact,
+                    structlog.processors.JSONRenderer(),
+                ],
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            # Django logs each anticipated 4xx as a warning; the access log already tells.
+            "django.request": {"level": "ERROR"},
+            "django.security.DisallowedHost": {"level": "CRITICAL"},
+            "celery.app.trace": {"level": "WARNING"},
+            "celery.worker.strategy": {"level": "WARNING"},
+            "urllib3": {"level": "WARNING"},
+        },
+    }
+
+
+def configure(config: dict[str, Any]) -> None:
+    """Set up the standard library's logging and structlog on top of it. Django calls it with LOGGING."""
+    logging.config.dictConfig(config)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+class RequestContext:
+    """Middleware: a request id on every log line and in the answer's `X-Request-ID`."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request_id = uuid.uuid4().hex
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            response = self.get_response(request)
+        finally:
+            structlog.contextvars.clear_contextvars()
+        response["X-Request-ID"] = request_id
+        return response

@@ -1,0 +1,226 @@
+"""Django settings. Every value an operator chooses comes from the environment and is listed in `.env.example`."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from opsagent import environment, logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+environ.Env.read_env(BASE_DIR / ".env")  # a convenience for one machine; real variables win over the file
+
+# ------------------------------------------------------------------ the operator's values
+SECRET_KEY = environment.read(
+    "SECRET_KEY", environment.secret_key, remedy="Run `python manage.py generate_keys` and copy the line it prints."
+)
+DEBUG = environment.read("DEBUG", environment.boolean, default="false", remedy="Use true or false.")
+PUBLIC_BASE_URL = environment.read(
+    "PUBLIC_BASE_URL",
+    environment.origin,
+    remedy="Use the https address under which HubSpot and browsers reach this app, such as https://otp.example.com.",
+)
+ALLOWED_HOSTS = environment.read(
+    "ALLOWED_HOSTS",
+    environment.items,
+    default=urlsplit(PUBLIC_BASE_URL).hostname,
+    remedy="List the host names this app answers to, separated by commas.",
+)
+ENCRYPTION_KEYS = environment.read(
+    "ENCRYPTION_KEYS",
+    environment.fernet_keys,
+    remedy="Run `python manage.py generate_keys` and copy the line it prints.",
+)
+CODE_PEPPERS = environment.read(
+    "CODE_PEPPERS", environment.peppers, remedy="Run `python manage.py generate_keys` and copy the line it prints."
+)
+REDIS_URL = environment.read(
+    "REDIS_URL", environment.text, remedy="Use the address of a Redis or Valkey server, such as redis://localhost:6379/0."
+)
+HUBSPOT_APP_ID = environment.read(
+    "HUBSPOT_APP_ID", environment.positive_integer, remedy="Copy it from the app's Auth tab in HubSpot."
+)
+HUBSPOT_CLIENT_ID = environment.read(
+    "HUBSPOT_CLIENT_ID", environment.text, remedy="Copy it from the app's Auth tab in HubSpot."
+)
+HUBSPOT_CLIENT_SECRETS = environment.read(
+    "HUBSPOT_CLIENT_SECRETS",
+    environment.items,
+    remedy="Copy the secret from the app's Auth tab in HubSpot; after a rotation keep the old one behind it, with a comma.",
+)
+HUBSPOT_API_VERSION = environment.read(
+    "HUBSPOT_API_VERSION", environment.text, default="2026-09", remedy="Use a version such as 2026-09."
+)
+HUBSPOT_API_BASE_URL = environment.read(
+    "HUBSPOT_API_BASE_URL", environment.origin, default="https://api.hubapi.com", remedy="Leave it out."
+)
+HUBSPOT_APP_BASE_URL = environment.read(
+    "HUBSPOT_APP_BASE_URL", environment.origin, default="https://app.hubspot.com", remedy="Leave it out."
+)
+DEFAULT_FROM_EMAIL = environment.read(
+    "DEFAULT_FROM_EMAIL", environment.text, remedy="Use the address that mail is sent from, such as codes@example.com."
+)
+SENTRY_DSN = environment.read("SENTRY_DSN", environment.text, default="", remedy="Leave it out.")
+LOG_LEVEL = environment.read("LOG_LEVEL", environment.text, default="INFO", remedy="Use DEBUG, INFO or WARNING.").upper()
+
+# ------------------------------------------------------------------ storage
+_database_remedy = "Use a PostgreSQL address, such as postgres://user:password@localhost:5432/opsagent."
+_database: dict[str, Any] = environ.Env.db_url_config(
+    environment.read("DATABASE_URL", environment.text, remedy=_database_remedy)
+)
+if _database.get("ENGINE") != "django.db.backends.postgresql":
+    raise ImproperlyConfigured(f"DATABASE_URL is malformed: it does not name a PostgreSQL database. {_database_remedy}")
+DATABASES = {
+    "default": {
+        **_database,
+        "ATOMIC_REQUESTS": False,
+        # A fresh connection costs more than the whole request; a thread keeps its own.
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        # `?host=/socket/directory` in the address arrives in OPTIONS: merge, never overwrite.
+        "OPTIONS": {"connect_timeout": 5, "application_name": "opsagent", **_database.get("OPTIONS", {})},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# ------------------------------------------------------------------ mail
+if os.environ.get("EMAIL_BACKEND"):
+    EMAIL_BACKEND = os.environ["EMAIL_BACKEND"]
+    ANYMAIL = {name.removeprefix("ANYMAIL_"): value for name, value in os.environ.items() if name.startswith("ANYMAIL_")}
+else:
+    _mail_remedy = "Use an SMTP address, such as smtp+tls://user:password@smtp.example.com:587, or set EMAIL_BACKEND."
+    try:
+        _mail = environ.Env.email_url_config(environment.read("EMAIL_URL", environment.text, remedy=_mail_remedy))
+    except (KeyError, ValueError):
+        raise ImproperlyConfigured(f"EMAIL_URL is malformed. {_mail_remedy}") from None
+    EMAIL_BACKEND = _mail["EMAIL_BACKEND"]
+    EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"] or 25
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"] or "", _mail["EMAIL_HOST_PASSWORD"] or ""
+    EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
+# One message is at most four SMTP exchanges: all of them end within a delivery's lease of 30 s.
+EMAIL_TIMEOUT = 5
+
+# ------------------------------------------------------------------ the application
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "anymail",
+    "csp",
+    "opsagent",
+    "hubspot_integration",
+    "emails",
+    "otp",
+]
+MIDDLEWARE = [
+    "opsagent.logs.RequestContext",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "opsagent.urls"
+WSGI_APPLICATION = "opsagent.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "opsagent" / "static"]
+# A handful of files, read at the start from where they lie: no collectstatic step to forget.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+WHITENOISE_MAX_AGE = 3600
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+# HubSpot's envelope is a few kilobytes and hubspot.fetch sends at most 1 MB.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "opsagent.api.handle_exception",
+    "UNAUTHENTICATED_USER": None,
+}
+
+# ------------------------------------------------------------------ safety; follows the scheme of PUBLIC_BASE_URL, never DEBUG
+_https = PUBLIC_BASE_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _https
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = False  # the operator's other hosts are not ours to decide on
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# What HubSpot or a load balancer calls is answered where it is called: they follow no redirect.
+SECURE_REDIRECT_EXEMPT = [r"^hubspot/(actions|cards|webhooks)", r"^(healthz|readyz|metrics)$", r"^email-events/"]
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CSRF_TRUSTED_ORIGINS = [PUBLIC_BASE_URL]
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_NAME = "opsagent_session"
+SESSION_COOKIE_SAMESITE = "Lax"  # HubSpot's redirect back to us must carry it
+SESSION_COOKIE_AGE = 8 * 3600
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        # A posted form may end in a redirect to HubSpot's authorize page.
+        "form-action": [SELF, HUBSPOT_APP_BASE_URL],
+        "frame-src": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+
+# ------------------------------------------------------------------ Celery: wakes drains, keeps nothing
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_PUBLISH_RETRY = False  # a web request never waits for a dead broker: the sweep finds what it forgot
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 5, "max_retries": 1}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    # `expires`: a sweep that nobody ran in time is worth nothing, the next one does its work
+    "requeue due deliveries": {"task": "otp.tasks.requeue_due", "schedule": 3.0, "options": {"expires": 3.0}},
+    "end expired codes": {"task": "otp.tasks.end_expired", "schedule": 20.0, "options": {"expires": 20.0}},
+}
+
+LOGGING_CONFIG = "opsagent.logs.configure"
+LOGGING = logs.logging_config(LOG_LEVEL)

@@ -1,0 +1,1 @@
+"""The product: issuing, delivering and verifying one-time passwords for contacts."""

@@ -1,0 +1,1 @@
+"""HubSpot's JSON ⇄ one service call: one file per thing that HubSpot calls."""

@@ -1,0 +1,61 @@
+"""The Generate OTP action's outputs: what later workflow steps can use and branch on. Pure."""
+
+import datetime as dt
+import enum
+from collections.abc import Iterable
+from typing import Final
+
+from hubspot_integration.workflow_actions import epoch_milliseconds
+from otp.models import ChannelName, Delivery, DeliveryStatus, OneTimeCode
+
+
+class OTPError(enum.StrEnum):
+    """Why no code can be given: the closed list that workflows branch on."""
+
+    INVALID_INPUT = "invalid_input"
+    MISSING_EMAIL = "missing_email"
+    RATE_LIMITED = "rate_limited"
+    NOT_CONNECTED = "not_connected"
+    EXPIRED = "expired"
+    INTERNAL = "internal"
+
+
+_DONE: Final = {ChannelName.CONTACT_PROPERTY: "written", ChannelName.EMAIL: "sent"}
+_ENDED: Final = "The code has ended. Generate a new one."
+
+
+def outputs_of(code: OneTimeCode, deliveries: Iterable[Delivery], now: dt.datetime) -> dict[str, str]:
+    """Return every output of the action for a code: the code itself only while it is live, and only if wanted."""
+    statuses = {delivery.channel: DeliveryStatus(delivery.status) for delivery in deliveries}
+    live = code.is_live(now)
+    return {
+        "otp_status": "success" if live else "failed",
+        "otp_error": "" if live else OTPError.EXPIRED,
+        "otp_error_message": "" if live else _ENDED,
+        "otp_code": (code.code or "") if live and code.outputs_code else "",
+        "otp_expires_at": epoch_milliseconds(code.expires_at),
+        "otp_property_status": _word(ChannelName.CONTACT_PROPERTY, statuses),
+        "otp_email_status": _word(ChannelName.EMAIL, statuses),
+        "otp_reference": str(code.id),
+    }
+
+
+def failure(error: OTPError, message: str) -> dict[str, str]:
+    """Return every output of the action when no code was generated; `message` is one sentence for the admin."""
+    return {
+        "otp_status": "failed",
+        "otp_error": error,
+        "otp_error_message": message,
+        "otp_code": "",
+        "otp_expires_at": "",
+        "otp_property_status": "off",
+        "otp_email_status": "off",
+        "otp_reference": "",
+    }
+
+
+def _word(channel: ChannelName, statuses: dict[str, DeliveryStatus]) -> str:
+    status = statuses.get(channel)
+    if status is None:
+        return "off"
+    return _DONE[channel] if status is DeliveryStatus.SENT else status.value

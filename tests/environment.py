@@ -1,0 +1,26 @@
+"""The environment that tests, type checks and migration checks run the settings with: fixed, and good for nothing else."""
+
+import os
+
+VALUES = {
+    "SECRET_KEY": "a-fixed-key-for-tests-that-protects-nothing-but-is-long-enough",
+    "PUBLIC_BASE_URL": "https://otp.example.com",
+    "ALLOWED_HOSTS": "otp.example.com,testserver,localhost,127.0.0.1",
+    "ENCRYPTION_KEYS": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    "CODE_PEPPERS": "a-fixed-pepper-for-tests-of-40-characters",
+    "HUBSPOT_APP_ID": "1234444",
+    "HUBSPOT_CLIENT_ID": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
+    "HUBSPOT_CLIENT_SECRETS": "opsagent-test-client-secret",
+    "HUBSPOT_API_BASE_URL": "http://127.0.0.1:9",
+    "HUBSPOT_APP_BASE_URL": "https://app.hubspot.com",
+    "EMAIL_URL": "smtp://127.0.0.1:9",
+    "DEFAULT_FROM_EMAIL": "codes@otp.example.com",
+}
+
+
+def install() -> None:
+    """Set every value, whatever stands in the shell or in `.env`; databases are left as they are or unreachable."""
+    os.environ.update(VALUES)
+    os.environ["EMAIL_BACKEND"] = os.environ["SENTRY_DSN"] = os.environ["DEBUG"] = os.environ["LOG_LEVEL"] = ""
+    os.environ.setdefault("DATABASE_URL", "postgres://opsagent@127.0.0.1:9/opsagent")
+    os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:9/0")

@@ -1,0 +1,106 @@
+"""Codes as such."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otp import codes
+from otp.codes import ALPHABETS, LENGTHS, CodeType
+
+DIGIT_SYSTEMS = [
+    start for start in range(0x110000) if unicodedata.decimal(chr(start), None) == 0
+]  # the zero of every script
+
+
+def test_it_uses_exactly_the_promised_alphabets() -> None:
+    assert ALPHABETS[CodeType.NUMERIC] == "0123456789"
+    assert len(ALPHABETS[CodeType.ALPHANUMERIC]) == 32
+    assert not set("IO10") & set(ALPHABETS[CodeType.ALPHANUMERIC])
+    assert len(ALPHABETS[CodeType.ALPHA]) == 24
+    assert not set("IO") & set(ALPHABETS[CodeType.ALPHA])
+    assert all(len(set(alphabet)) == len(alphabet) for alphabet in ALPHABETS.values())
+
+
+@pytest.mark.parametrize("code_type", CodeType)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_it_generates_the_wanted_length_from_the_alphabet(code_type: CodeType, length: int) -> None:
+    for _ in range(200):
+        code = codes.generate(code_type, length)
+        assert len(code) == length
+        assert set(code) <= set(ALPHABETS[code_type])
+
+
+@pytest.mark.parametrize("code_type", CodeType)
+def test_it_uses_every_symbol_at_every_position_equally_often(code_type: CodeType) -> None:
+    alphabet, draws = ALPHABETS[code_type], 20_000
+    sample = [codes.generate(code_type, 4) for _ in range(draws)]
+    for position in range(4):
+        counts = {symbol: 0 for symbol in alphabet}
+        for code in sample:
+            counts[code[position]] += 1
+        expected = draws / len(alphabet)
+        chi_squared = sum((count - expected) ** 2 / expected for count in counts.values())
+        # Six standard deviations above the mean of the distribution: fails by chance once in some million runs.
+        degrees = len(alphabet) - 1
+        assert chi_squared < degrees + 6 * (2 * degrees) ** 0.5 + 6
+
+
+def test_it_keeps_leading_zeros() -> None:
+    assert any(codes.generate(CodeType.NUMERIC, 4).startswith("0") for _ in range(500))
+
+
+@pytest.mark.parametrize("zero", DIGIT_SYSTEMS)
+def test_it_reads_the_digits_of_every_script(zero: int) -> None:
+    assert codes.normalise("".join(chr(zero + digit) for digit in (4, 8, 2, 9, 5, 1))) == "482951"
+
+
+def test_it_knows_more_than_forty_scripts() -> None:
+    assert len(DIGIT_SYSTEMS) > 40
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (" 482 951 ", "482951"),
+        ("482-951", "482951"),
+        ("a7k3m2", "A7K3M2"),
+        ("482‑951", "482951"),
+        ("482\u00a0951\u200b", "482951"),
+        ("", ""),
+    ],
+)
+def test_it_forgives_how_people_type(typed: str, meant: str) -> None:
+    assert codes.normalise(typed) == meant
+
+
+@given(st.text())
+def test_it_normalises_any_text_once_and_for_all(typed: str) -> None:
+    once = codes.normalise(typed)
+    assert codes.normalise(once) == once
+
+
+def test_it_binds_the_digest_to_portal_contact_address_and_pepper() -> None:
+    base = {"pepper": "p" * 32, "portal_id": 1, "contact_id": 2, "address": "a@b.example", "code": "482951"}
+    made = codes.digest(**base)  # type: ignore[arg-type]
+    assert len(made) == 32
+    assert made == codes.digest(**base)  # type: ignore[arg-type]
+    for change in (
+        {"pepper": "q" * 32},
+        {"portal_id": 3},
+        {"contact_id": 3},
+        {"address": "c@b.example"},
+        {"code": "482952"},
+    ):
+        assert codes.digest(**{**base, **change}) != made  # type: ignore[arg-type]
+
+
+def test_it_does_not_confuse_where_one_part_ends_and_the_next_begins() -> None:
+    assert codes.digest(pepper="p", portal_id=1, contact_id=23, address="a", code="b") != codes.digest(
+        pepper="p", portal_id=12, contact_id=3, address="a", code="b"
+    )
+
+
+def test_it_lowers_the_domain_and_leaves_the_local_part() -> None:
+    assert codes.normalise_address(" Ada.Lovelace@EXAMPLE.Com ") == "Ada.Lovelace@example.com"

@@ -1,0 +1,27 @@
+"""Pytest plugin: real PostgreSQL and Valkey for the run, started before Django reads its settings.
+
+`DATABASE_URL` and `REDIS_URL`, when set, are used instead. Loaded with `-p` (pyproject.toml), because pytest-django
+reads the settings before any conftest.py is imported.
+"""
+
+import contextlib
+import os
+import sys
+
+from sandbox import servers
+from tests import environment
+
+_running = contextlib.ExitStack()
+
+if "DATABASE_URL" not in os.environ:
+    print("Starting PostgreSQL from its wheel …", file=sys.stderr)
+    os.environ["DATABASE_URL"] = _running.enter_context(servers.postgres()).url
+if "REDIS_URL" not in os.environ:
+    print("Starting Valkey from its wheel …", file=sys.stderr)
+    os.environ["REDIS_URL"] = _running.enter_context(servers.valkey()).connection_url + "/0"
+environment.install()
+
+
+def pytest_unconfigure() -> None:
+    """Stop what was started."""
+    _running.close()
