@@ -17,7 +17,7 @@ $(READY): requirements.txt requirements-dev.txt
 	@touch $@
 
 demo: $(READY) ## run everything on this machine and do the job once before your eyes (ONCE=1: end after the job)
-	@$(BIN)/python -m sandbox.demo $(if $(ONCE),--once)
+	@$(BIN)/python -m sandbox.local.demo $(if $(ONCE),--once)
 
 test: $(READY) ## all tests, on real PostgreSQL and Valkey
 	@$(BIN)/python -m pytest $(ARGS)

@@ -77,7 +77,7 @@ def update_contacts(portal_id: int, values: Mapping[int, Mapping[str, str]]) -> 
         for contact in (item.get("context") or {}).get("ids") or []:
             if str(contact).isdigit():
                 refused[int(contact)] = HubSpotError(
-                    "HubSpot refused this contact", permanent=True, status=207, words=frozenset({category})
+                    "HubSpot refused this contact", permanent=True, status=207, words=[category] if category else []
                 )
     written = {str(item.get("id")) for item in _results(answer)}
     for contact in values:

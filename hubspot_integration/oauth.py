@@ -44,7 +44,7 @@ class NotConnected(HubSpotError):
     """The app is not installed in the portal (any more): no call is possible until it is connected again."""
 
     def __init__(self) -> None:
-        super().__init__("The portal is not connected", permanent=True)
+        super().__init__("The portal is not connected", permanent=True, words=["NOT_CONNECTED"])
 
 
 class Refusal(Enum):

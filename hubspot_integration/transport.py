@@ -5,7 +5,7 @@ name their dated path themselves and use the SDK for what it is good at: pool, T
 serves every portal, with the token of the call: 0.8 ms instead of 2.5 ms and no new socket per call.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -27,8 +27,9 @@ class HubSpotError(Exception):
     """A call to HubSpot did not succeed.
 
     `permanent`: repeating it cannot help. `retry_after`: seconds HubSpot asked us to wait, or None. `status` is None
-    when no answer came. `words` are the error codes, categories and OAuth error names of the answer, upper-cased.
-    HubSpot's prose is left out: it repeats what was sent, codes included.
+    when no answer came. `words` are the error codes, categories and OAuth error names of the answer, upper-cased;
+    `reason` is the most telling of them in lower case, for logs. HubSpot's prose is left out: it repeats what was
+    sent, codes included.
     """
 
     def __init__(
@@ -37,15 +38,14 @@ class HubSpotError(Exception):
         *,
         permanent: bool,
         status: int | None = None,
-        words: frozenset[str] = frozenset(),
-        properties: frozenset[str] = frozenset(),
+        words: Sequence[str] = (),
         retry_after: float | None = None,
     ) -> None:
         super().__init__(summary)
         self.permanent = permanent
         self.status = status
-        self.words = words
-        self.properties = properties
+        self.words = frozenset(words)
+        self.reason = words[0].lower() if words else f"status_{status}" if status else "unreachable"
         self.retry_after = retry_after
 
 
@@ -110,21 +110,13 @@ def _refusal(error: ApiException) -> HubSpotError:
         body = None
     details = body if isinstance(body, dict) else {}
     nested = [item for item in details.get("errors") or [] if isinstance(item, dict)]
-    words = {details.get(key) for key in ("category", "status", "error", "policyName")}
-    words |= {item.get("code") for item in nested}
-    properties = {
-        name
-        for item in nested
-        if isinstance(context := item.get("context"), dict)
-        for name in context.get("propertyName") or []
-        if isinstance(name, str)
-    }
+    words = [item.get("code") for item in nested]
+    words += [details.get(key) for key in ("category", "policyName", "error", "status")]
     return HubSpotError(
         f"HubSpot answered {error.status}",
-        permanent=error.status < 500 and error.status not in _TRANSIENT,
+        permanent=error.status < 500 and error.status not in _TRANSIENT,  # noqa: PLR2004
         status=error.status,
-        words=frozenset(word.upper() for word in words if isinstance(word, str)),
-        properties=frozenset(properties),
+        words=[word.upper()[:100] for word in words if isinstance(word, str) and word != "error"],
         retry_after=_retry_after(error),
     )
 

@@ -5,7 +5,7 @@ import sys
 
 from django.core.management import execute_from_command_line
 
-from sandbox import servers
+from sandbox.local import servers
 from tests import environment
 
 if __name__ == "__main__":

@@ -1,26 +1,56 @@
 """Fixtures that every test may ask for."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import settings as django_settings
 from redis import Redis
 
 from hubspot_integration.models import Portal
+from sandbox.local import system
+from sandbox.local.system import System
 from tests import factories
+from tests.hubspot import HubSpot
 
 
 @pytest.fixture(autouse=True)
-def _empty_redis() -> Iterator[None]:
+def _empty_redis() -> None:
     """Start each test without wake keys and tasks of an earlier one."""
-    with Redis.from_url(settings.REDIS_URL) as redis:
+    with Redis.from_url(django_settings.REDIS_URL) as redis:
         redis.flushdb()
-    yield
 
 
 @pytest.fixture
 def portal(db: None) -> Portal:
-    """A connected portal with every scope and default settings."""
+    """A connected portal with every scope and default settings; HubSpot itself is out of reach."""
     grant = factories.OAuthGrantFactory.create()
     factories.OTPSettingsFactory.create(portal=grant.portal)
     return grant.portal
+
+
+@pytest.fixture(scope="session")
+def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The sandbox alone, as one process for the whole run."""
+    logs: Path = tmp_path_factory.mktemp("sandbox")
+    alone = System(database_url="", redis_url="", logs=logs, app_url=django_settings.PUBLIC_BASE_URL)
+    try:
+        alone.start("sandbox")
+        yield alone
+    finally:
+        alone.stop()
+
+
+@pytest.fixture
+def hubspot(_sandbox: System, settings: Any, db: None) -> Iterator[HubSpot]:
+    """The sandbox, as new; this process's settings point to its HTTP and SMTP servers."""
+    settings.HUBSPOT_API_BASE_URL = settings.HUBSPOT_APP_BASE_URL = _sandbox.sandbox_url
+    settings.HUBSPOT_CLIENT_ID, settings.HUBSPOT_CLIENT_SECRETS = system.CLIENT_ID, [system.CLIENT_SECRET]
+    settings.HUBSPOT_APP_ID = system.APP_ID
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, _, port = _sandbox.smtp_address.rpartition(":")
+    settings.EMAIL_PORT = int(port)
+    with HubSpot(_sandbox.sandbox_url) as control:
+        control.reset()
+        yield control

@@ -1,6 +1,7 @@
 """The environment that tests, type checks and migration checks run the settings with: fixed, and good for nothing else."""
 
 import os
+from urllib.parse import urlsplit, urlunsplit
 
 VALUES = {
     "SECRET_KEY": "a-fixed-key-for-tests-that-protects-nothing-but-is-long-enough",
@@ -24,3 +25,9 @@ def install() -> None:
     os.environ["EMAIL_BACKEND"] = os.environ["SENTRY_DSN"] = os.environ["DEBUG"] = os.environ["LOG_LEVEL"] = ""
     os.environ.setdefault("DATABASE_URL", "postgres://opsagent@127.0.0.1:9/opsagent")
     os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:9/0")
+
+
+def database_url(name: str) -> str:
+    """Return DATABASE_URL with another database's name."""
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    return urlunsplit(parts._replace(path=f"/{name}"))

@@ -5,12 +5,14 @@ reads the settings before any conftest.py is imported.
 """
 
 import contextlib
+import logging
 import os
 import sys
 
-from sandbox import servers
+from sandbox.local import servers
 from tests import environment
 
+logging.getLogger("httpx").setLevel(logging.WARNING)
 _running = contextlib.ExitStack()
 
 if "DATABASE_URL" not in os.environ:

@@ -37,9 +37,9 @@ class Outcome:
     @classmethod
     def of_hubspot_error(cls, delivery: Delivery, error: HubSpotError) -> "Outcome":
         """HubSpot refused or did not answer."""
-        word = next(iter(sorted(error.words)), "") or (f"status_{error.status}" if error.status else "unreachable")
-        word = word.lower()[:100]
-        return cls.failed(delivery, word) if error.permanent else cls.postponed(delivery, word, error.retry_after)
+        if error.permanent:
+            return cls.failed(delivery, error.reason)
+        return cls.postponed(delivery, error.reason, error.retry_after)
 
 
 class Channel(Protocol):

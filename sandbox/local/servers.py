@@ -50,11 +50,11 @@ class Postgres:
             time.sleep(0.05)
         self._server.ensure_postgres_running()
 
-    def dump(self) -> str:
-        """Return the whole database as SQL text."""
-        return subprocess.run(
-            [str(Path(POSTGRES_BIN_PATH) / "pg_dump"), "--inserts", self.url], check=True, capture_output=True, text=True
-        ).stdout
+
+def dump(database_url: str) -> str:
+    """Return a whole database as SQL text."""
+    program = str(Path(POSTGRES_BIN_PATH) / "pg_dump")
+    return subprocess.run([program, "--inserts", database_url], check=True, capture_output=True, text=True).stdout
 
 
 @contextlib.contextmanager

@@ -1,0 +1,182 @@
+"""`make demo`: everything on this machine, and the job done once before your eyes."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+import httpx
+
+from sandbox.local import servers
+from sandbox.local.administrator import Administrator
+from sandbox.local.system import ROOT, System, free_port
+
+LOGS: Final = ROOT / ".local" / "demo"
+JOB_SECONDS: Final = 30.0
+PROPERTY: Final = "otp_code"
+
+
+class JobFailed(Exception):
+    """A part of the job did not happen."""
+
+
+def main() -> int:
+    """Run the demo; return the exit status."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end after the job")
+    once = parser.parse_args().once
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    shutil.rmtree(LOGS, ignore_errors=True)
+    try:
+        with contextlib.ExitStack() as stack:
+            system = _start(stack)
+            _do_the_job(system)
+            _say("")
+            _say("  Open   " + f"{system.app_url}/".ljust(34) + "the app: install it, its settings")
+            _say("         " + f"{system.sandbox_url}/".ljust(34) + "HubSpot on your laptop: contacts, workflows, mailbox")
+            _say("         " + f"{LOGS.relative_to(ROOT)}/".ljust(34) + "the logs of every process")
+            if not once:
+                _say("\n  Ctrl-C ends everything.")
+                _stay(system)
+    except KeyboardInterrupt:
+        _say("\n  Ended.")
+        return 0
+    except Exception as problem:  # noqa: BLE001 (whatever it is, the person in front of it wants a sentence)
+        _say(f"\n  FAILED: {problem or type(problem).__name__}\n  The logs are in {LOGS.relative_to(ROOT)}/.")
+        return 1
+    return 0
+
+
+def _start(stack: contextlib.ExitStack) -> System:
+    _say("Starting …")
+    database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
+    if database_url is None:
+        database_url = _timed("PostgreSQL", lambda: stack.enter_context(servers.postgres())).url
+    if redis_url is None:
+        redis_url = _timed("Valkey", lambda: stack.enter_context(servers.valkey())).connection_url
+    ports = {name: _port(name, preferred) for name, preferred in (("app", 8000), ("sandbox", 8100), ("mailbox", 8125))}
+    system = System(
+        database_url=database_url,
+        redis_url=redis_url,
+        logs=LOGS,
+        web_port=ports["app"],
+        sandbox_port=ports["sandbox"],
+        smtp_port=ports["mailbox"],
+        sandbox_options=("--retry-base-seconds", "2"),
+    )
+    return _timed("sandbox, mailbox, migrations, web, worker, beat", lambda: stack.enter_context(system))
+
+
+def _do_the_job(system: System) -> None:
+    """Install, set up, enrol one contact, and follow its code to every place it must reach."""
+    hubspot = httpx.Client(base_url=f"{system.sandbox_url}/sandbox/api", timeout=10)
+    portal = hubspot.get("/portals").json()["portals"][0]
+    installer = next(user for user in portal["users"] if user["mayInstall"])
+    workflow = next(
+        one for one in hubspot.get("/workflows", params={"portalId": portal["portalId"]}).json()["workflows"]
+        if one["steps"][0]["actionUid"].endswith("generate_otp")
+    )  # fmt: skip
+    admin = Administrator(system)
+    _say("\nThe job")
+    _timed(f"{installer['name']} installs the app in {portal['name']}", lambda: admin.install(installer["userId"]))
+    _timed(
+        f"settings: store in {PROPERTY}, send by e-mail, wait until delivered",
+        lambda: admin.save_settings(
+            store_in_property=True, property_name=PROPERTY, send_email=True, wait_until_delivered=True
+        ),
+    )
+    contact = hubspot.get(f"/portals/{portal['portalId']}/contacts", params={"limit": 1}).json()["contacts"][0]
+    enrolled_at = time.time()
+    answer = hubspot.post("/enrolments", json={"workflowId": workflow["workflowId"], "contactIds": [contact["contactId"]]})
+    callback_id = answer.json()["enrolments"][0]["callbackId"]
+    _say(f"  {contact['properties']['email']} reaches the step Generate OTP")
+
+    def execution() -> dict[str, Any]:
+        found: dict[str, Any] = hubspot.get(f"/executions/{callback_id}").json()
+        return found
+
+    def written() -> list[dict[str, Any]]:
+        path = f"/portals/{portal['portalId']}/contacts/{contact['contactId']}"
+        history: list[dict[str, Any]] = hubspot.get(path).json()["history"].get(PROPERTY, [])
+        return history
+
+    def mails() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = hubspot.get("/mails", params={"to": contact["properties"]["email"]}).json()["mails"]
+        return found
+
+    run = _eventually("the app answers", lambda: (found := execution())["answeredAt"] and found)
+    _event("answered, the step waits" if run["attempts"][0]["outputFields"].get("hs_execution_state") == "BLOCK"
+           else "answered", run["answeredAt"], enrolled_at)  # fmt: skip
+    change = _eventually("the property is written", written)[0]
+    _event(f"code written to the contact property {PROPERTY}", change["at"], enrolled_at)
+    mail = _eventually("the mail arrives", mails)[0]
+    _event(f"mail received: {mail['subject']}", mail["receivedAt"], enrolled_at)
+    run = _eventually("the step is completed", lambda: (found := execution())["finishedAt"] and found)
+    outputs = run["outputFields"]
+    _event(
+        f"step completed: {outputs.get('otp_status')}, property {outputs.get('otp_property_status')}, "
+        f"e-mail {outputs.get('otp_email_status')}",
+        run["finishedAt"],
+        enrolled_at,
+    )
+    text = hubspot.get(f"/mails/{mail['mailId']}").json()["text"]
+    code = outputs.get("otp_code", "")
+    if not (code and change["value"] == code and code in text and outputs["otp_status"] == "success"):
+        raise JobFailed("The code in the outputs, the property and the mail is not the same.")
+    if run["violations"]:
+        raise JobFailed(f"HubSpot would complain: {run['violations']}")
+    _say(f"  The same code stands in the outputs, the property and the mail: {code}")
+
+
+def _eventually(what: str, look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + JOB_SECONDS
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise JobFailed(f"Not within {JOB_SECONDS:.0f} s: {what}.")
+        time.sleep(0.02)
+    return found
+
+
+def _stay(system: System) -> None:
+    while True:
+        for name, process in system.processes.items():
+            if process.poll() is not None:
+                raise JobFailed(f"The process {name} has ended.")
+        time.sleep(1)
+
+
+def _port(name: str, preferred: int) -> int:
+    port = free_port(preferred)
+    if port != preferred:
+        _say(f"  Port {preferred} is taken; the {name} uses {port}.")
+    return port
+
+
+def _timed(what: str, act: Callable[[], Any]) -> Any:
+    began = time.monotonic()
+    result = act()
+    _say(f"  {what} ".ljust(78, ".") + f"{time.monotonic() - began:7.2f} s")
+    return result
+
+
+def _event(what: str, at_ms: float, since: float) -> None:
+    _say(f"  {what} ".ljust(78, ".") + f"{at_ms / 1000 - since:+7.2f} s")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

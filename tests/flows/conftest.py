@@ -1,0 +1,44 @@
+"""The real processes on the test database: web, worker, beat, sandbox and mailbox."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from sandbox.local.system import System
+from tests import environment
+from tests.hubspot import HubSpot
+
+_SHARED = ("ENCRYPTION_KEYS", "CODE_PEPPERS", "SECRET_KEY")
+
+
+@pytest.fixture(scope="session")
+def _processes(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    database_url = environment.database_url(str(connection.settings_dict["NAME"]))
+    system = System(
+        database_url=database_url,
+        redis_url=settings.REDIS_URL.rpartition("/")[0] + "/1",  # not the one that tests empty
+        logs=tmp_path_factory.mktemp("processes"),
+        settings={name: environment.VALUES[name] for name in _SHARED},
+    )
+    with system:
+        yield system
+
+
+@pytest.fixture
+def system(_processes: System, transactional_db: None) -> System:
+    """Every process running, on an empty database."""
+    for name in ("web", "worker", "beat"):
+        if name not in _processes.processes:
+            _processes.start(name)
+    _processes.wait_until_ready()
+    return _processes
+
+
+@pytest.fixture
+def hubspot(system: System) -> Iterator[HubSpot]:
+    """The sandbox that the processes talk to, as new."""
+    with HubSpot(system.sandbox_url) as control:
+        control.reset()
+        yield control

@@ -1,0 +1,317 @@
+"""The delivery engine with its real neighbours: HubSpot's stand-in over HTTP, a mail server over SMTP, PostgreSQL."""
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.utils import timezone
+
+from hubspot_integration.models import OAuthGrant, Portal
+from otp import delivery, services, tasks
+from otp.models import ChannelName, Delivery, DeliveryStatus, EndReason, OneTimeCode, Source
+from otp.services import Issued, Overrides
+from tests.hubspot import HubSpot, eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BOTH = {"store_in_property": True, "property_name": "otp_code", "send_email": True, "wait_until_delivered": True}
+
+
+def issue(portal: Portal, contact_id: int, key: str = "", **changes: Any) -> Issued:
+    """Issue a code as the workflow action does."""
+    now = timezone.now()
+    arguments: dict[str, Any] = {
+        "portal": Portal.objects.get(id=portal.id),
+        "contact_id": contact_id,
+        "address": f"contact{contact_id}@example.com",
+        "first_name": "Ada",
+        "language": "",
+        "request_key": f"workflow:{key or contact_id}",
+        "source": Source.WORKFLOW,
+        "workflow_id": "1",
+        "callback_id": f"ap-{key or contact_id}",
+        "overrides": Overrides(),
+        "now": now,
+        **changes,
+    }
+    return services.issue_code(**arguments)
+
+
+def drain(portal: Portal, channel: ChannelName) -> delivery.Progress:
+    """Make what is due, in this process."""
+    return delivery.drain(portal_id=portal.id, channel=channel, clock=timezone.now)
+
+
+def rows(channel: ChannelName) -> list[Delivery]:
+    """Return a channel's deliveries, oldest first."""
+    return list(Delivery.objects.filter(channel=channel).order_by("id"))
+
+
+def test_it_writes_many_codes_with_one_call(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contacts = hubspot.contacts(portal, 10)
+    issued = {contact["contactId"]: issue(portal, contact["contactId"]) for contact in contacts}
+    drain(portal, ChannelName.CONTACT_PROPERTY)
+    assert len(hubspot.requests("contacts.batch_update")) == 1
+    for contact_id, one in issued.items():
+        assert hubspot.writes(portal, contact_id) == [one.code.code]
+    assert {row.status for row in rows(ChannelName.CONTACT_PROPERTY)} == {DeliveryStatus.SENT}
+
+
+def test_it_mails_many_codes_over_one_connection(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    issued = [issue(portal, contact_id) for contact_id in range(1, 21)]
+    drain(portal, ChannelName.EMAIL)
+    mails = hubspot.mails()
+    assert len({mail["connectionId"] for mail in mails}) == 1
+    by_recipient = {mail["recipients"][0]: mail for mail in mails}
+    assert len(mails) == len(by_recipient) == 20
+    for one in issued:
+        mail = by_recipient[one.code.address]
+        assert one.code.code
+        assert one.code.code in mail["text"]
+        assert one.code.code in mail["html"]
+        assert "10 minutes" in mail["text"]
+        assert mail["subject"] == "Your Verification Code"
+
+
+def test_it_completes_the_step_when_everything_has_settled(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    start = timezone.now()
+    with time_machine.travel(start, tick=False):
+        one = issue(portal, contact_id)
+        drain(portal, ChannelName.CONTACT_PROPERTY)
+        (completion,) = rows(ChannelName.WORKFLOW_COMPLETION)
+        assert completion.next_attempt_at == one.code.expires_at
+        progress = drain(portal, ChannelName.EMAIL)
+        (completion,) = rows(ChannelName.WORKFLOW_COMPLETION)
+        assert completion.next_attempt_at == start + services.COMPLETION_DELAY
+        assert progress.due_later == {ChannelName.WORKFLOW_COMPLETION: start + services.COMPLETION_DELAY}
+    with time_machine.travel(start + dt.timedelta(seconds=2.1)):
+        drain(portal, ChannelName.WORKFLOW_COMPLETION)
+    (stray,) = hubspot.get("/strays")["completions"]
+    assert stray["callbackId"] == f"ap-{contact_id}"
+    assert stray["outputFields"] == {
+        "otp_status": "success",
+        "otp_error": "",
+        "otp_error_message": "",
+        "otp_code": one.code.code,
+        "otp_expires_at": str(int(one.code.expires_at.timestamp() * 1000)),
+        "otp_property_status": "written",
+        "otp_email_status": "sent",
+        "otp_reference": str(one.code.id),
+        "hs_execution_state": "SUCCESS",
+    }
+
+
+def test_it_completes_the_step_as_failed_at_the_latest_when_the_code_expires(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    one = issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    with time_machine.travel(one.code.expires_at + dt.timedelta(seconds=1)):
+        tasks.end_expired()
+        for channel in ChannelName:
+            drain(portal, channel)
+    (stray,) = hubspot.get("/strays")["completions"]
+    outputs = stray["outputFields"]
+    assert (outputs["otp_status"], outputs["otp_error"], outputs["otp_code"]) == ("failed", "expired", "")
+    assert (outputs["otp_property_status"], outputs["otp_email_status"]) == ("failed", "failed")
+    assert outputs["hs_execution_state"] == "FAIL_CONTINUE"
+
+
+@pytest.mark.parametrize("channel", [ChannelName.CONTACT_PROPERTY, ChannelName.EMAIL])
+def test_it_never_delivers_an_expired_code(hubspot: HubSpot, channel: ChannelName) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    one = issue(portal, contact_id)
+    with time_machine.travel(one.code.expires_at + dt.timedelta(seconds=1)):
+        drain(portal, channel)
+    (row,) = rows(channel)
+    assert (row.status, row.error) == (DeliveryStatus.FAILED, "expired")
+    assert hubspot.writes(portal, contact_id) == hubspot.mails() == []
+
+
+def test_it_does_not_deliver_a_superseded_code(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    issue(portal, contact_id, "first")
+    second = issue(portal, contact_id, "second")
+    drain(portal, ChannelName.CONTACT_PROPERTY)
+    drain(portal, ChannelName.EMAIL)
+    assert hubspot.writes(portal, contact_id) == [second.code.code]
+    assert [second.code.code in mail["text"] for mail in hubspot.mails()] == [True]
+    assert [row.error for row in rows(ChannelName.EMAIL)] == ["superseded", ""]
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"kind": "status", "status": 502}, None),
+        ({"kind": "status", "status": 429, "retryAfter": "7"}, 7.0),
+        ({"kind": "status", "status": 423}, 2.0),
+        ({"kind": "status", "status": 477, "retryAfter": "120"}, 120.0),
+        ({"kind": "drop"}, None),
+    ],
+)
+def test_it_tries_again_when_hubspot_is_in_trouble(
+    hubspot: HubSpot, fault: dict[str, Any], expected: float | None
+) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    one = issue(portal, contact_id)
+    hubspot.fault("contacts.batch_update", times=1, **fault)
+    start = one.code.created_at + dt.timedelta(seconds=1)
+    with time_machine.travel(start, tick=False):
+        progress = drain(portal, ChannelName.CONTACT_PROPERTY)
+    (row,) = rows(ChannelName.CONTACT_PROPERTY)
+    assert row.status == DeliveryStatus.PENDING
+    assert row.next_attempt_at is not None
+    wait = (row.next_attempt_at - start).total_seconds()
+    assert wait == expected if expected is not None else 0 < wait <= 30
+    assert progress.due_later[ChannelName.CONTACT_PROPERTY] == row.next_attempt_at
+    with time_machine.travel(row.next_attempt_at):
+        drain(portal, ChannelName.CONTACT_PROPERTY)
+    assert hubspot.writes(portal, contact_id) == [one.code.code]
+
+
+def test_it_finds_the_one_contact_that_hubspot_refuses(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_ids = [contact["contactId"] for contact in hubspot.contacts(portal, 7)]
+    for contact_id in contact_ids:
+        issue(portal, contact_id)
+    gone = contact_ids[3]
+    hubspot.delete(f"/portals/{portal.id}/contacts/{gone}")
+    drain(portal, ChannelName.CONTACT_PROPERTY)
+    for contact_id in contact_ids:
+        if contact_id != gone:
+            assert len(hubspot.writes(portal, contact_id)) == 1
+    failed = Delivery.objects.get(status=DeliveryStatus.FAILED)
+    assert failed.code.contact_id == gone
+
+
+def test_it_fails_for_good_when_the_property_is_gone(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**{**BOTH, "property_name": "no_such_property"})
+    issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    drain(portal, ChannelName.CONTACT_PROPERTY)
+    (row,) = rows(ChannelName.CONTACT_PROPERTY)
+    assert (row.status, row.error) == (DeliveryStatus.FAILED, "property_doesnt_exist")
+
+
+def test_it_refreshes_a_token_that_hubspot_ended_early(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    one = issue(portal, contact_id)
+    hubspot.post(f"/portals/{portal.id}/expire-tokens")
+    drain(portal, ChannelName.CONTACT_PROPERTY)
+    assert hubspot.writes(portal, contact_id) == [one.code.code]
+    assert len(hubspot.requests("oauth.token")) == 1
+
+
+def test_it_notices_that_the_app_was_uninstalled(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    hubspot.delete(f"/portals/{portal.id}/install")
+    drain(portal, ChannelName.CONTACT_PROPERTY)
+    portal.refresh_from_db()
+    assert not portal.is_connected
+    assert not OAuthGrant.objects.exists()
+    (row,) = rows(ChannelName.CONTACT_PROPERTY)
+    assert row.status == DeliveryStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        ({"route": "smtp.rcpt", "kind": "refuse", "code": 550, "text": "no such user"}, DeliveryStatus.FAILED),
+        ({"route": "smtp.rcpt", "kind": "refuse", "code": 451, "text": "try later"}, DeliveryStatus.PENDING),
+    ],
+)
+def test_it_tells_the_refused_recipient_from_the_others(
+    hubspot: HubSpot, fault: dict[str, Any], status: DeliveryStatus
+) -> None:
+    portal = hubspot.connect(**BOTH)
+    for contact_id in range(1, 6):
+        issue(portal, contact_id)
+    hubspot.fault(match="contact3@", **fault)
+    drain(portal, ChannelName.EMAIL)
+    assert len(hubspot.mails()) == 4
+    assert [row.status for row in rows(ChannelName.EMAIL)] == ["sent", "sent", status, "sent", "sent"]
+
+
+def test_it_commits_each_accepted_mail_before_the_next(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    for contact_id in range(1, 6):
+        issue(portal, contact_id)
+    held = hubspot.fault("smtp.rcpt", "hold", match="contact4@")
+    worker = _in_thread(lambda: drain(portal, ChannelName.EMAIL))
+    eventually(lambda: hubspot.fired(held))
+    assert [row.status for row in rows(ChannelName.EMAIL)] == ["sent"] * 3 + ["pending"] * 2
+    hubspot.release(held)
+    worker.join()
+    assert {row.status for row in rows(ChannelName.EMAIL)} == {"sent"}
+
+
+def test_it_lets_one_worker_at_a_time_serve_a_channel(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    issue(portal, 1)
+    held = hubspot.fault("smtp.rcpt", "hold")
+    worker = _in_thread(lambda: drain(portal, ChannelName.EMAIL))
+    eventually(lambda: hubspot.fired(held))
+    issue(portal, 2)
+    assert drain(portal, ChannelName.EMAIL) == delivery.Progress(more_is_due=False)
+    assert [row.attempts for row in rows(ChannelName.EMAIL)] == [1, 0]
+    hubspot.release(held)
+    worker.join()
+    assert [row.status for row in rows(ChannelName.EMAIL)] == ["sent", "sent"]
+
+
+def test_it_makes_a_dead_workers_delivery_again_after_its_lease(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    one = issue(portal, contact_id)
+    claimed = delivery._claim(portal.id, ChannelName.CONTACT_PROPERTY, timezone.now())
+    assert len(claimed) == 1
+    drain(portal, ChannelName.CONTACT_PROPERTY)
+    assert hubspot.writes(portal, contact_id) == []
+    with time_machine.travel(timezone.now() + delivery.LEASE + dt.timedelta(seconds=1)):
+        drain(portal, ChannelName.CONTACT_PROPERTY)
+    assert hubspot.writes(portal, contact_id) == [one.code.code]
+
+
+def test_it_completes_once_when_both_siblings_settle_at_the_same_moment(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_ids = [contact["contactId"] for contact in hubspot.contacts(portal, 10)]
+    for contact_id in contact_ids:
+        issue(portal, contact_id)
+    workers = [
+        _in_thread(lambda channel=channel: drain(portal, channel))  # type: ignore[misc]
+        for channel in (ChannelName.CONTACT_PROPERTY, ChannelName.EMAIL)
+    ]
+    for worker in workers:
+        worker.join()
+    soon = timezone.now() + dt.timedelta(seconds=3)
+    assert Delivery.objects.due(soon).filter(channel=ChannelName.WORKFLOW_COMPLETION).count() == 10
+
+
+def test_it_ends_expired_codes_and_wipes_them(hubspot: HubSpot) -> None:
+    portal = hubspot.connect()
+    issued = [issue(portal, contact_id) for contact_id in range(1, 4)]
+    with time_machine.travel(issued[0].code.expires_at + dt.timedelta(seconds=1)):
+        tasks.end_expired()
+    assert set(OneTimeCode.objects.values_list("end_reason", "code")) == {(EndReason.EXPIRED, None)}
+
+
+def _in_thread(work: Callable[[], object]) -> threading.Thread:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
