@@ -31,7 +31,7 @@ def portal_required(
     """Call the view with the signed-in portal; send everybody else to the landing page."""
 
     @wraps(view)
-    def wrapper(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         member = signed_in_member(request)
         if member is None:
             return redirect("landing")

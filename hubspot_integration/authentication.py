@@ -50,7 +50,7 @@ class HubSpotSignature(BaseAuthentication):
             raise AuthenticationFailed
         return None, "hubspot"
 
-    def authenticate_header(self, request: Request) -> str:
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 (DRF's signature)
         """Name the scheme, so that a refusal is a 401 and not a 403."""
         return "HubSpot-Signature"
 

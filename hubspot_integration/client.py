@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -14,8 +15,6 @@ from hubspot_integration.transport import HubSpotError
 
 MAXIMUM_BATCH: Final = 100
 """Inputs of one batch call (https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines)."""
-
-_UNAUTHORIZED: Final = 401
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ def contact_property(portal_id: int, name: str, *, timeout: float = transport.RE
     try:
         return _property(_call(portal_id, "GET", path, timeout=timeout))
     except HubSpotError as error:
-        if error.status == 404:  # noqa: PLR2004
+        if error.status == HTTPStatus.NOT_FOUND:
             return None
         raise
 
@@ -105,12 +104,14 @@ def complete_callbacks(portal_id: int, completions: Sequence[tuple[str, Mapping[
     )
 
 
-def _call(portal_id: int, method: str, path: str, *, json: object = None, timeout: float = transport.READ_TIMEOUT) -> Any:
+def _call(
+    portal_id: int, method: str, path: str, *, json: object = None, timeout: float = transport.READ_TIMEOUT
+) -> Any:
     token = oauth.access_token_for(portal_id)
     try:
         return transport.call(method, path, token=token, json=json, timeout=timeout)
     except HubSpotError as error:
-        if error.status != _UNAUTHORIZED:
+        if error.status != HTTPStatus.UNAUTHORIZED:
             raise
     # HubSpot may end a token early: one refresh, one repetition.
     token = oauth.access_token_for(portal_id, refused=token)

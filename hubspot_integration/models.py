@@ -71,7 +71,9 @@ class PortalMember(models.Model):
     signed_in_at = models.DateTimeField()
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=["portal", "hubspot_user_id"], name="one_member_per_portal_and_user"),)
+        constraints = (
+            models.UniqueConstraint(fields=["portal", "hubspot_user_id"], name="one_member_per_portal_and_user"),
+        )
 
     def __str__(self) -> str:
         return f"user {self.hubspot_user_id} of portal {self.portal_id}"
@@ -91,7 +93,9 @@ class OAuthState(models.Model):
 class ContactPropertyList(models.Model):
     """What HubSpot last said about a portal's contact properties: a list of `client.ContactProperty` as JSON."""
 
-    portal = models.OneToOneField(Portal, on_delete=models.CASCADE, primary_key=True, related_name="contact_property_list")
+    portal = models.OneToOneField(
+        Portal, on_delete=models.CASCADE, primary_key=True, related_name="contact_property_list"
+    )
     properties = models.JSONField(default=list)
     fetched_at = models.DateTimeField()
 

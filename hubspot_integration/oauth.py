@@ -146,17 +146,17 @@ def access_token_for(portal_id: int, *, refused: str | None = None) -> str:
     if grant is None:
         raise NotConnected
     if grant.is_fresh(now, REFRESH_MARGIN) and grant.access_token != refused:
-        return grant.access_token
+        return str(grant.access_token)
     try:
         with transaction.atomic():
             grant = OAuthGrant.objects.select_for_update().get(portal_id=portal_id)
             if grant.is_fresh(now, REFRESH_MARGIN) and grant.access_token != refused:
-                return grant.access_token
+                return str(grant.access_token)
             token = _token_request(grant_type="refresh_token", refresh_token=grant.refresh_token)
             for field, value in _grant_fields(token, now, keep_refresh_token=grant.refresh_token).items():
                 setattr(grant, field, value)
             grant.save()
-            return grant.access_token
+            return str(grant.access_token)
     except OAuthGrant.DoesNotExist:
         raise NotConnected from None
     except HubSpotError as error:
@@ -166,7 +166,7 @@ def access_token_for(portal_id: int, *, refused: str | None = None) -> str:
             mark_disconnected(portal_id)
             raise NotConnected from None
         if grant.is_fresh(now) and grant.access_token != refused:
-            return grant.access_token
+            return str(grant.access_token)
         raise HubSpotError(
             f"The portal's token could not be refreshed: {refusal.value}",
             permanent=False,
@@ -224,7 +224,7 @@ def _consume_state(session: Any, state: str, now: dt.datetime) -> str:
     deleted, _ = OAuthState.objects.filter(digest=row.digest).delete()
     if deleted != 1:
         raise InstallationError("This installation link was used already. Please start again.")
-    return row.code_verifier
+    return str(row.code_verifier)
 
 
 def _token_request(**form: str) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def _token_request(**form: str) -> dict[str, Any]:
             )
         except HubSpotError as error:
             if position < len(secrets_to_try) and error.words & {"BAD_CLIENT_SECRET", "INVALID_CLIENT"}:
-                log.error("client_secret_refused", position=position)
+                log.warning("client_secret_refused", position=position)
                 continue
             raise
         if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):

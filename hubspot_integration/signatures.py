@@ -33,7 +33,14 @@ def sign_v2(*, secret: str, method: str, uri: str, body: bytes) -> str:
 
 
 def verify(
-    *, secrets: Iterable[str], method: str, uri: str, body: bytes, headers: Mapping[str, str], now_ms: int, allow_v2: bool
+    *,
+    secrets: Iterable[str],
+    method: str,
+    uri: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    now_ms: int,
+    allow_v2: bool,
 ) -> bool:
     """Tell whether HubSpot, knowing one of `secrets`, signed this request. Never raises.
 

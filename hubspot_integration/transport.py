@@ -18,6 +18,7 @@ CONNECT_TIMEOUT: Final = 3.0
 READ_TIMEOUT: Final = 10.0
 MAXIMUM_RETRY_AFTER: Final = 24 * 3600.0
 
+_SERVER_ERROR: Final = 500
 _LOCKED, _TOO_MANY_REQUESTS, _MIGRATING, _TIMED_OUT = 423, 429, 477, 408
 # https://developers.hubspot.com/docs/api-reference/error-handling
 _TRANSIENT: Final = frozenset({_TIMED_OUT, _LOCKED, _TOO_MANY_REQUESTS, _MIGRATING})
@@ -114,7 +115,7 @@ def _refusal(error: ApiException) -> HubSpotError:
     words += [details.get(key) for key in ("category", "policyName", "error", "status")]
     return HubSpotError(
         f"HubSpot answered {error.status}",
-        permanent=error.status < 500 and error.status not in _TRANSIENT,  # noqa: PLR2004
+        permanent=error.status < _SERVER_ERROR and error.status not in _TRANSIENT,
         status=error.status,
         words=[word.upper()[:100] for word in words if isinstance(word, str) and word != "error"],
         retry_after=_retry_after(error),

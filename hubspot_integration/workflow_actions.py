@@ -48,7 +48,11 @@ def parse_execution(body: bytes) -> Execution:
         raise InvalidEnvelope("The body is not a JSON object. Send one JSON object.")
     target, context = _mapping(payload, "object"), _mapping(payload, "context")
     callback_id = payload.get("callbackId")
-    if not isinstance(callback_id, str) or not 0 < len(callback_id) <= MAXIMUM_CALLBACK_ID_LENGTH or "\0" in callback_id:
+    if (
+        not isinstance(callback_id, str)
+        or not 0 < len(callback_id) <= MAXIMUM_CALLBACK_ID_LENGTH
+        or "\0" in callback_id
+    ):
         raise InvalidEnvelope(f"callbackId must be a text of 1 to {MAXIMUM_CALLBACK_ID_LENGTH} characters.")
     workflow_id = context.get("workflowId")
     return Execution(

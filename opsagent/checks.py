@@ -1,18 +1,18 @@
 """System checks: what is legal to start with but wrong to run with. Missing values stop the start in settings.py."""
 
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as CheckWarning
 from django.http.request import validate_host
 
 _CONSOLE_BACKENDS = ("console", "dummy", "locmem", "filebased")
 
 
 @register
-def mail_leaves_the_machine(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def mail_leaves_the_machine(**_: Any) -> list[CheckMessage]:
     """opsagent.E001: a public address with a mail backend that sends nothing."""
     backend = settings.EMAIL_BACKEND.rsplit(".", 2)[-2]
     if settings.PUBLIC_BASE_URL.startswith("https://") and backend in _CONSOLE_BACKENDS:
@@ -27,7 +27,7 @@ def mail_leaves_the_machine(app_configs: Sequence[Any] | None, **_: Any) -> list
 
 
 @register
-def debug_is_private(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def debug_is_private(**_: Any) -> list[CheckMessage]:
     """opsagent.E002: tracebacks with settings and variables on a public address."""
     if settings.DEBUG and settings.PUBLIC_BASE_URL.startswith("https://"):
         return [Error("DEBUG is on at a public address.", hint="Set DEBUG=false.", id="opsagent.E002")]
@@ -35,12 +35,12 @@ def debug_is_private(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckM
 
 
 @register
-def host_is_answered(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def host_is_answered(**_: Any) -> list[CheckMessage]:
     """opsagent.W003: HubSpot's own calls would be refused as coming for a foreign host."""
     host = urlsplit(settings.PUBLIC_BASE_URL).hostname or ""
     if not validate_host(f"[{host}]" if ":" in host else host, settings.ALLOWED_HOSTS):
         return [
-            Warning(
+            CheckWarning(
                 "ALLOWED_HOSTS does not contain the host of PUBLIC_BASE_URL.",
                 hint=f"Add {host} to ALLOWED_HOSTS, or leave ALLOWED_HOSTS out.",
                 id="opsagent.W003",

@@ -36,14 +36,18 @@ def decrypt(token: bytes) -> str:
         ) from None
 
 
-class EncryptedTextField(models.BinaryField):
-    """A text column whose database value is a Fernet token; NULL stays NULL. It cannot be searched."""
+class EncryptedTextField(models.TextField):
+    """Text whose column holds a Fernet token (bytea); NULL stays NULL. It cannot be searched."""
+
+    def get_internal_type(self) -> str:
+        """Name the column type: bytes."""
+        return "BinaryField"
 
     def from_db_value(self, value: bytes | memoryview | None, *_: object) -> str | None:
         """Decrypt a loaded value."""
         return None if value is None else decrypt(bytes(value))
 
-    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:  # noqa: FBT001,FBT002 (Django's signature)
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002 (Django's signature)
         """Encrypt a value on its way to the database."""
-        token = None if value is None else encrypt(value)
-        return super().get_db_prep_value(token, connection, prepared)
+        plain = super().get_db_prep_value(value, connection, prepared)
+        return None if plain is None else connection.Database.Binary(encrypt(plain))

@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MINIMUM_PEPPER_LENGTH: Final = 32
+MINIMUM_SECRET_KEY_LENGTH: Final = 50
 
 T = TypeVar("T")
 
@@ -65,8 +66,8 @@ def positive_integer(value: str) -> int:
 
 def secret_key(value: str) -> str:
     """Accept a key of at least 50 characters, Django's own measure. Raises ValueError."""
-    if len(value) < 50:
-        raise ValueError("it is shorter than 50 characters")
+    if len(value) < MINIMUM_SECRET_KEY_LENGTH:
+        raise ValueError(f"it is shorter than {MINIMUM_SECRET_KEY_LENGTH} characters")
     return value
 
 

@@ -10,14 +10,14 @@ from redis import Redis, RedisError
 
 @require_GET
 @never_cache
-def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
+def healthz(_: HttpRequest) -> JsonResponse:
     """Answer 200 while the process answers at all."""
     return JsonResponse({"status": "ok"})
 
 
 @require_GET
 @never_cache
-def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
+def readyz(_: HttpRequest) -> JsonResponse:
     """Answer 200 when the database answers, else 503.
 
     A missing broker is reported but does not take the process out of service: codes are issued without it, and the

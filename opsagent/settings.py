@@ -39,7 +39,9 @@ CODE_PEPPERS = environment.read(
     "CODE_PEPPERS", environment.peppers, remedy="Run `python manage.py generate_keys` and copy the line it prints."
 )
 REDIS_URL = environment.read(
-    "REDIS_URL", environment.text, remedy="Use the address of a Redis or Valkey server, such as redis://localhost:6379/0."
+    "REDIS_URL",
+    environment.text,
+    remedy="Use the address of a Redis or Valkey server, such as redis://localhost:6379/0.",
 )
 HUBSPOT_APP_ID = environment.read(
     "HUBSPOT_APP_ID", environment.positive_integer, remedy="Copy it from the app's Auth tab in HubSpot."
@@ -65,7 +67,9 @@ DEFAULT_FROM_EMAIL = environment.read(
     "DEFAULT_FROM_EMAIL", environment.text, remedy="Use the address that mail is sent from, such as codes@example.com."
 )
 SENTRY_DSN = environment.read("SENTRY_DSN", environment.text, default="", remedy="Leave it out.")
-LOG_LEVEL = environment.read("LOG_LEVEL", environment.text, default="INFO", remedy="Use DEBUG, INFO or WARNING.").upper()
+LOG_LEVEL = environment.read(
+    "LOG_LEVEL", environment.text, default="INFO", remedy="Use DEBUG, INFO or WARNING."
+).upper()
 
 # ------------------------------------------------------------------ storage
 _database_remedy = "Use a PostgreSQL address, such as postgres://user:password@localhost:5432/opsagent."
@@ -90,12 +94,15 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # ------------------------------------------------------------------ mail
 if os.environ.get("EMAIL_BACKEND"):
     EMAIL_BACKEND = os.environ["EMAIL_BACKEND"]
-    ANYMAIL = {name.removeprefix("ANYMAIL_"): value for name, value in os.environ.items() if name.startswith("ANYMAIL_")}
+    ANYMAIL = {
+        name.removeprefix("ANYMAIL_"): value for name, value in os.environ.items() if name.startswith("ANYMAIL_")
+    }
 else:
     _mail_remedy = "Use an SMTP address, such as smtp+tls://user:password@smtp.example.com:587, or set EMAIL_BACKEND."
+    _mail_url = environment.read("EMAIL_URL", environment.text, remedy=_mail_remedy)
     try:
-        _mail = environ.Env.email_url_config(environment.read("EMAIL_URL", environment.text, remedy=_mail_remedy))
-    except (KeyError, ValueError):
+        _mail = environ.Env.email_url_config(_mail_url)
+    except (KeyError, ValueError, ImproperlyConfigured):
         raise ImproperlyConfigured(f"EMAIL_URL is malformed. {_mail_remedy}") from None
     EMAIL_BACKEND = _mail["EMAIL_BACKEND"]
     EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"] or 25

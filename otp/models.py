@@ -127,9 +127,7 @@ class OneTimeCode(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
-    end_reason = models.CharField(
-        max_length=10, null=True, blank=True, choices=EndReason.choices
-    )
+    end_reason = models.CharField(max_length=10, null=True, blank=True, choices=EndReason.choices)
 
     objects = OneTimeCodeQuerySet.as_manager()
 

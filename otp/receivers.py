@@ -18,9 +18,7 @@ log = structlog.get_logger(__name__)
 @receiver(portal_connected)
 def prepare_portal(*, portal: Portal, scopes: set[str], **_: Any) -> None:
     """Give a new portal its settings (a returning one keeps its own) and fetch its contact properties."""
-    OTPSettings.objects.get_or_create(
-        portal=portal, defaults={"wait_until_delivered": COMPLETION_SCOPE in scopes}
-    )
+    OTPSettings.objects.get_or_create(portal=portal, defaults={"wait_until_delivered": COMPLETION_SCOPE in scopes})
     try:
         client.contact_properties(portal.id, timeout=3.0)
     except HubSpotError as error:  # the settings page fetches it again

@@ -159,9 +159,10 @@ def _issue(
         expires_at=now + dt.timedelta(minutes=expiry_minutes),
     )
     deliveries = Delivery.objects.bulk_create(_deliveries(code, settings, callback_id, now))
-    portal_id, channels = portal.id, [
-        delivery.channel for delivery in deliveries if delivery.channel != ChannelName.WORKFLOW_COMPLETION
-    ]
+    portal_id, channels = (
+        portal.id,
+        [delivery.channel for delivery in deliveries if delivery.channel != ChannelName.WORKFLOW_COMPLETION],
+    )
 
     def wake() -> None:
         for channel in channels:
@@ -181,18 +182,14 @@ def lock_contact(*, portal_id: int, contact_id: int) -> None:
 
 def _repeat(code: OneTimeCode, now: dt.datetime) -> Issued:
     """Answer a request again; a completion that is still to come waits for this answer too."""
-    Delivery.objects.filter(
-        code=code, channel=ChannelName.WORKFLOW_COMPLETION, status=DeliveryStatus.PENDING
-    ).update(
+    Delivery.objects.filter(code=code, channel=ChannelName.WORKFLOW_COMPLETION, status=DeliveryStatus.PENDING).update(
         not_before=now + COMPLETION_DELAY,
         next_attempt_at=Greatest(F("next_attempt_at"), Value(now + COMPLETION_DELAY)),
     )
     return Issued(code, list(code.deliveries.all()), repeated=True)
 
 
-def _deliveries(
-    code: OneTimeCode, settings: OTPSettings, callback_id: str | None, now: dt.datetime
-) -> list[Delivery]:
+def _deliveries(code: OneTimeCode, settings: OTPSettings, callback_id: str | None, now: dt.datetime) -> list[Delivery]:
     deliveries = []
     if settings.store_in_property:
         deliveries.append(_delivery(code, ChannelName.CONTACT_PROPERTY, settings.property_name, now))

@@ -34,8 +34,10 @@ def wake(portal_id: int, channel: str, *, at: dt.datetime | None = None) -> None
     key = f"wake:{portal_id}:{channel}:{second}"
     try:
         if _redis().set(key, b"", nx=True, ex=WAKE_KEY_SECONDS):
-            eta = None if at is None else dt.datetime.fromtimestamp(second, tz=dt.UTC)
-            drain.apply_async(args=[portal_id, channel], eta=eta)
+            if at is None:
+                drain.delay(portal_id, channel)
+            else:
+                drain.apply_async((portal_id, channel), eta=dt.datetime.fromtimestamp(second, tz=dt.UTC))
     except Exception as error:  # noqa: BLE001 (kombu's and redis' failures share no base; the sweep covers them all)
         log.warning("wake_failed", portal_id=portal_id, channel=channel, reason=type(error).__name__)
 

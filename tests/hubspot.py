@@ -105,7 +105,7 @@ class HubSpot:
 
     def fired(self, fault_id: int) -> int:
         """Return how often a fault struck."""
-        return next(fault["fired"] for fault in self.get("/faults")["faults"] if fault["faultId"] == fault_id)
+        return next(int(fault["fired"]) for fault in self.get("/faults")["faults"] if fault["faultId"] == fault_id)
 
     @staticmethod
     def _answer(response: httpx.Response) -> Any:

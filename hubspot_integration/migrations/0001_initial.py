@@ -2,8 +2,9 @@
 
 import django.contrib.postgres.fields
 import django.db.models.deletion
-import opsagent.encryption
 from django.db import migrations, models
+
+import opsagent.encryption
 
 
 class Migration(migrations.Migration):

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from hubspot_integration import client
 from hubspot_integration.models import Portal
@@ -17,7 +18,7 @@ class ContactPropertyChannel:
     needs_live_code = True
     needs_hubspot = True
 
-    def deliver(self, portal: Portal, batch: list[Delivery], now: dt.datetime) -> Iterator[list[Outcome]]:  # noqa: ARG002
+    def deliver(self, portal: Portal, batch: list[Delivery], now: dt.datetime) -> Iterator[list[Outcome]]:  # noqa: ARG002 (the protocol's)
         """Write the newest code of every contact; a contact named twice would make HubSpot refuse the whole call."""
         newest: dict[int, Delivery] = {}
         for delivery in sorted(batch, key=lambda one: one.code.created_at):
@@ -33,7 +34,7 @@ def _write(portal_id: int, deliveries: dict[int, Delivery]) -> Iterator[list[Out
     try:
         refused = client.update_contacts(portal_id, values)
     except HubSpotError as error:
-        if error.permanent and len(deliveries) > 1 and error.status == 400:  # noqa: PLR2004
+        if error.permanent and len(deliveries) > 1 and error.status == HTTPStatus.BAD_REQUEST:
             # One bad contact fails the whole call: halve it until the culprit stands alone.
             items = list(deliveries.items())
             middle = len(items) // 2

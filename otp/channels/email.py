@@ -22,7 +22,7 @@ class EmailChannel:
     needs_live_code = True
     needs_hubspot = False
 
-    def deliver(self, portal: Portal, batch: list[Delivery], now: dt.datetime) -> Iterator[list[Outcome]]:  # noqa: ARG002
+    def deliver(self, portal: Portal, batch: list[Delivery], now: dt.datetime) -> Iterator[list[Outcome]]:  # noqa: ARG002 (the protocol's)
         """Mail every code; each outcome is committed before the next message is handed over."""
         otp_settings = OTPSettings.objects.get(portal=portal)
         messages = [_message(delivery, portal, otp_settings) for delivery in batch]

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from uuid import UUID
 
 from hubspot_integration import client, workflow_actions
 from hubspot_integration.models import Portal
@@ -20,7 +21,7 @@ class WorkflowCompletionChannel:
 
     def deliver(self, portal: Portal, batch: list[Delivery], now: dt.datetime) -> Iterator[list[Outcome]]:
         """Complete every step with the final outputs of its code."""
-        siblings: dict[object, list[Delivery]] = {delivery.code_id: [] for delivery in batch}
+        siblings: dict[UUID, list[Delivery]] = {delivery.code_id: [] for delivery in batch}
         for sibling in Delivery.objects.filter(code_id__in=siblings):
             siblings[sibling.code_id].append(sibling)
         completions = []

@@ -43,7 +43,7 @@ class GenerateOTPAction(APIView):
     def post(self, request: Request) -> Response:
         """Translate in, issue, translate out."""
         try:
-            execution = workflow_actions.parse_execution(request._request.body)  # noqa: SLF001 (bytes, as signed)
+            execution = workflow_actions.parse_execution(request._request.body)  # noqa: SLF001 (the bytes, as signed)
         except workflow_actions.InvalidEnvelope as error:
             return Response(
                 {"error": {"code": "invalid_request", "message": str(error)}}, status=status.HTTP_400_BAD_REQUEST
@@ -51,7 +51,7 @@ class GenerateOTPAction(APIView):
         return Response(_answer(execution, timezone.now()))
 
 
-def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:
+def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:  # noqa: PLR0911 (one return per answer)
     portal = Portal.objects.connected().select_related("grant").filter(id=execution.portal_id).first()
     if portal is None:
         return _failed(

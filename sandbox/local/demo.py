@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -20,6 +20,8 @@ from sandbox.local.system import ROOT, System, free_port
 LOGS: Final = ROOT / ".local" / "demo"
 JOB_SECONDS: Final = 30.0
 PROPERTY: Final = "otp_code"
+
+T = TypeVar("T")
 
 
 class JobFailed(Exception):
@@ -40,7 +42,11 @@ def main() -> int:
             _do_the_job(system)
             _say("")
             _say("  Open   " + f"{system.app_url}/".ljust(34) + "the app: install it, its settings")
-            _say("         " + f"{system.sandbox_url}/".ljust(34) + "HubSpot on your laptop: contacts, workflows, mailbox")
+            _say(
+                "         "
+                + f"{system.sandbox_url}/".ljust(34)
+                + "HubSpot on your laptop: contacts, workflows, mailbox"
+            )
             _say("         " + f"{LOGS.relative_to(ROOT)}/".ljust(34) + "the logs of every process")
             if not once:
                 _say("\n  Ctrl-C ends everything.")
@@ -48,7 +54,7 @@ def main() -> int:
     except KeyboardInterrupt:
         _say("\n  Ended.")
         return 0
-    except Exception as problem:  # noqa: BLE001 (whatever it is, the person in front of it wants a sentence)
+    except Exception as problem:  # noqa: BLE001 (the person in front of it wants a sentence)
         _say(f"\n  FAILED: {problem or type(problem).__name__}\n  The logs are in {LOGS.relative_to(ROOT)}/.")
         return 1
     return 0
@@ -94,7 +100,9 @@ def _do_the_job(system: System) -> None:
     )
     contact = hubspot.get(f"/portals/{portal['portalId']}/contacts", params={"limit": 1}).json()["contacts"][0]
     enrolled_at = time.time()
-    answer = hubspot.post("/enrolments", json={"workflowId": workflow["workflowId"], "contactIds": [contact["contactId"]]})
+    answer = hubspot.post(
+        "/enrolments", json={"workflowId": workflow["workflowId"], "contactIds": [contact["contactId"]]}
+    )
     callback_id = answer.json()["enrolments"][0]["callbackId"]
     _say(f"  {contact['properties']['email']} reaches the step Generate OTP")
 
@@ -108,7 +116,9 @@ def _do_the_job(system: System) -> None:
         return history
 
     def mails() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = hubspot.get("/mails", params={"to": contact["properties"]["email"]}).json()["mails"]
+        found: list[dict[str, Any]] = hubspot.get("/mails", params={"to": contact["properties"]["email"]}).json()[
+            "mails"
+        ]
         return found
 
     run = _eventually("the app answers", lambda: (found := execution())["answeredAt"] and found)
@@ -159,7 +169,7 @@ def _port(name: str, preferred: int) -> int:
     return port
 
 
-def _timed(what: str, act: Callable[[], Any]) -> Any:
+def _timed(what: str, act: Callable[[], T]) -> T:
     began = time.monotonic()
     result = act()
     _say(f"  {what} ".ljust(78, ".") + f"{time.monotonic() - began:7.2f} s")
@@ -170,7 +180,7 @@ def _event(what: str, at_ms: float, since: float) -> None:
     _say(f"  {what} ".ljust(78, ".") + f"{at_ms / 1000 - since:+7.2f} s")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 

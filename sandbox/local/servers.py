@@ -61,7 +61,7 @@ def dump(database_url: str) -> str:
 def postgres(database: str = "opsagent") -> Iterator[Postgres]:
     """Run a PostgreSQL server with an empty database that an ordinary role owns."""
     # Socket paths are limited to about 100 bytes and must be readable for the server's own user: a short name in /tmp.
-    home = Path(tempfile.mkdtemp(prefix="ops-pg-", dir="/tmp"))  # noqa: S108 (mkdtemp makes it ours alone)
+    home = Path(tempfile.mkdtemp(prefix="ops-pg-", dir="/tmp"))
     home.chmod(0o755)
     server = get_server(home / "data", cleanup_mode="delete")
     try:

@@ -15,7 +15,12 @@ from tests.hubspot import HubSpot, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-EVERYTHING = {"store_in_property": True, "property_name": "otp_code", "send_email": True, "wait_until_delivered": True}
+EVERYTHING: dict[str, Any] = {
+    "store_in_property": True,
+    "property_name": "otp_code",
+    "send_email": True,
+    "wait_until_delivered": True,
+}
 
 
 def enrol(hubspot: HubSpot, portal: Portal, contact_ids: list[int], **more: Any) -> list[str]:
@@ -181,7 +186,7 @@ def _watch_redis(system: System) -> Any:
     done = threading.Event()
 
     def listen() -> None:
-        with redis.monitor() as monitor:
+        with redis.monitor() as monitor:  # type: ignore[no-untyped-call]
             while not done.is_set():
                 try:
                     lines.append(str(monitor.next_command()))

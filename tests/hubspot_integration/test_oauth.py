@@ -138,7 +138,9 @@ def test_it_takes_a_state_within_ten_minutes_only(hubspot: HubSpot) -> None:
         assert browser.get(back, secure=True).status_code == 400
 
 
-@pytest.mark.parametrize("query", ["state=x&code=y", "state=%00&code=%00", "state=%ff&code=%ff", "state=" + "x" * 5000 + "&code=1"])
+@pytest.mark.parametrize(
+    "query", ["state=x&code=y", "state=%00&code=%00", "state=%ff&code=%ff", "state=" + "x" * 5000 + "&code=1"]
+)
 def test_it_refuses_a_forged_callback_with_a_sentence(hubspot: HubSpot, query: str) -> None:
     browser = Client(raise_request_exception=False)
     begin(browser)
@@ -261,7 +263,9 @@ def test_it_uses_the_old_token_while_it_lives_when_a_refresh_fails(hubspot: HubS
     assert oauth.access_token_for(portal.id) == OAuthGrant.objects.get().access_token
 
 
-def test_it_tries_the_second_client_secret_when_hubspot_does_not_know_the_first(hubspot: HubSpot, settings: Any) -> None:
+def test_it_tries_the_second_client_secret_when_hubspot_does_not_know_the_first(
+    hubspot: HubSpot, settings: Any
+) -> None:
     portal = hubspot.connect()
     OAuthGrant.objects.update(expires_at=timezone.now())
     settings.HUBSPOT_CLIENT_SECRETS = ["not yet known to HubSpot", *settings.HUBSPOT_CLIENT_SECRETS]

@@ -69,14 +69,18 @@ def test_it_signs_version_2_as_hubspot_does(secret: str, method: str, url: str, 
 
 
 def test_it_decodes_the_at_sign_of_the_agents_address_and_leaves_the_plus() -> None:
-    url = "https://opsagent.example.com/hubspot/card/otp?userId=9&portalId=12345&userEmail=a%2Bb%40example.com&appId=777"
+    url = (
+        "https://opsagent.example.com/hubspot/card/otp?userId=9&portalId=12345&userEmail=a%2Bb%40example.com&appId=777"
+    )
     headers = v3("0QfwRfV79xkgotvgPfq3MCDG+2prOj+ft8AK5BWHOJU=")
     assert check(headers, uri=url, body=b'{"objectId":51}')
 
 
 def test_it_accepts_the_url_as_sent_which_hubspots_local_proxy_signs() -> None:
     url = "https://opsagent.example.com/hubspot/card?userEmail=agent%40example.com"
-    raw = base64.b64encode(hmac.digest(SECRET.encode(), b"POST" + url.encode() + BODY + str(NOW).encode(), hashlib.sha256))
+    raw = base64.b64encode(
+        hmac.digest(SECRET.encode(), b"POST" + url.encode() + BODY + str(NOW).encode(), hashlib.sha256)
+    )
     assert check(v3(raw.decode()), uri=url)
 
 
@@ -138,7 +142,12 @@ def test_it_does_not_let_version_2_save_a_stale_version_3() -> None:
 @given(
     headers=st.dictionaries(
         st.sampled_from(
-            ["X-HubSpot-Signature-v3", "X-HubSpot-Request-Timestamp", "X-HubSpot-Signature", "X-HubSpot-Signature-Version"]
+            [
+                "X-HubSpot-Signature-v3",
+                "X-HubSpot-Request-Timestamp",
+                "X-HubSpot-Signature",
+                "X-HubSpot-Signature-Version",
+            ]
         ),
         st.text() | st.sampled_from([V3, V2, str(NOW), "v2"]),
     ),

@@ -37,7 +37,7 @@ def test_it_uses_every_symbol_at_every_position_equally_often(code_type: CodeTyp
     alphabet, draws = ALPHABETS[code_type], 20_000
     sample = [codes.generate(code_type, 4) for _ in range(draws)]
     for position in range(4):
-        counts = {symbol: 0 for symbol in alphabet}
+        counts = dict.fromkeys(alphabet, 0)
         for code in sample:
             counts[code[position]] += 1
         expected = draws / len(alphabet)

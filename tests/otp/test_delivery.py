@@ -18,7 +18,12 @@ from tests.hubspot import HubSpot, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-BOTH = {"store_in_property": True, "property_name": "otp_code", "send_email": True, "wait_until_delivered": True}
+BOTH: dict[str, Any] = {
+    "store_in_property": True,
+    "property_name": "otp_code",
+    "send_email": True,
+    "wait_until_delivered": True,
+}
 
 
 def issue(portal: Portal, contact_id: int, key: str = "", **changes: Any) -> Issued:
@@ -132,7 +137,8 @@ def test_it_never_delivers_an_expired_code(hubspot: HubSpot, channel: ChannelNam
         drain(portal, channel)
     (row,) = rows(channel)
     assert (row.status, row.error) == (DeliveryStatus.FAILED, "expired")
-    assert hubspot.writes(portal, contact_id) == hubspot.mails() == []
+    assert hubspot.writes(portal, contact_id) == []
+    assert hubspot.mails() == []
 
 
 def test_it_does_not_deliver_a_superseded_code(hubspot: HubSpot) -> None:

@@ -94,7 +94,12 @@ def test_it_stores_a_digest_and_ciphertext_only(portal: Portal) -> None:
 @pytest.mark.parametrize(
     ("inputs", "length", "alphabet", "minutes"),
     [
-        ({"code_length": "8", "expires_in_minutes": "60", "code_type": "alpha"}, 8, codes.ALPHABETS[codes.CodeType.ALPHA], 60),
+        (
+            {"code_length": "8", "expires_in_minutes": "60", "code_type": "alpha"},
+            8,
+            codes.ALPHABETS[codes.CodeType.ALPHA],
+            60,
+        ),
         ({"code_length": "4"}, 4, "0123456789", 10),
         ({"code_type": "alphanumeric", "code_length": ""}, 6, codes.ALPHABETS[codes.CodeType.ALPHANUMERIC], 10),
         ({"code_length": None, "expires_in_minutes": "5"}, 6, "0123456789", 5),

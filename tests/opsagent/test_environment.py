@@ -1,0 +1,126 @@
+"""The start: every missing or malformed value is named, with the remedy, and never shown."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {
+    **environment.VALUES,
+    "DATABASE_URL": "postgres://opsagent:s3cret@db.example:5432/opsagent",
+    "REDIS_URL": "redis://localhost/0",
+    "PATH": os.environ["PATH"],
+}
+SHOW = """
+from django.conf import settings
+import json
+print(json.dumps({name: getattr(settings, name) for name in (
+    "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "DEBUG", "ALLOWED_HOSTS",
+    "DATABASES", "EMAIL_BACKEND")}, default=str))
+"""
+
+
+def start(**changes: str | None) -> subprocess.CompletedProcess[str]:
+    """Read the settings in a process of its own; None leaves a variable out."""
+    values = {name: value for name, value in {**ENVIRONMENT, **changes}.items() if value is not None}
+    values["DJANGO_SETTINGS_MODULE"] = "opsagent.settings"
+    return subprocess.run(
+        [sys.executable, "-c", SHOW], cwd=ROOT, env=values, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SECRET_KEY", "PUBLIC_BASE_URL", "DATABASE_URL", "REDIS_URL", "ENCRYPTION_KEYS", "CODE_PEPPERS", "HUBSPOT_APP_ID",
+        "HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRETS", "EMAIL_URL", "DEFAULT_FROM_EMAIL",
+    ],
+)  # fmt: skip
+def test_it_names_what_is_missing_and_the_remedy(name: str) -> None:
+    done = start(**{name: None})
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"ImproperlyConfigured: {name} is not set. " in last
+    assert len(last.split(" is not set. ")[1]) > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", "short-but-unguessable"),
+        ("PUBLIC_BASE_URL", "http://otp.example.com"),
+        ("PUBLIC_BASE_URL", "otp.example.com"),
+        ("PUBLIC_BASE_URL", "https://otp.example.com/path"),
+        ("PUBLIC_BASE_URL", "https://user@otp.example.com"),
+        ("PUBLIC_BASE_URL", "https://otp.example.com:port"),
+        ("PUBLIC_BASE_URL", "ftp://otp.example.com"),
+        ("ENCRYPTION_KEYS", "not-a-fernet-key-SECRET"),
+        ("ENCRYPTION_KEYS", " , "),
+        ("CODE_PEPPERS", "too-short-SECRET"),
+        ("HUBSPOT_APP_ID", "SECRET"),
+        ("HUBSPOT_CLIENT_SECRETS", ","),
+        ("DEBUG", "SECRET"),
+        ("DATABASE_URL", "sqlite:///SECRET.db"),
+        ("DATABASE_URL", "SECRET"),
+        ("EMAIL_URL", "SECRET"),
+        ("HUBSPOT_API_BASE_URL", "http://SECRET.example"),
+    ],
+)
+def test_it_names_what_is_malformed_without_showing_it(name: str, value: str) -> None:
+    done = start(**{name: value})
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"ImproperlyConfigured: {name} is malformed" in last
+    assert "SECRET" not in last.replace("SECRET_KEY", "").replace("CLIENT_SECRETS", "")
+
+
+@pytest.mark.parametrize("debug", ["true", "false"])
+def test_it_is_strict_at_an_https_address_whatever_debug_says(debug: str) -> None:
+    done = start(DEBUG=debug)
+    assert done.returncode == 0, done.stderr
+    for name in ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT"):
+        assert f'"{name}": true' in done.stdout
+    assert '"SECURE_HSTS_SECONDS": 31536000' in done.stdout
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000"])
+def test_it_speaks_plain_http_on_this_machine_only(host: str) -> None:
+    done = start(PUBLIC_BASE_URL=f"http://{host}")
+    assert done.returncode == 0, done.stderr
+    assert '"SESSION_COOKIE_SECURE": false' in done.stdout
+    assert '"SECURE_HSTS_SECONDS": 0' in done.stdout
+
+
+def test_it_answers_to_the_public_host_when_no_hosts_are_listed() -> None:
+    assert '"ALLOWED_HOSTS": ["otp.example.com"]' in start(ALLOWED_HOSTS=None).stdout
+
+
+def test_it_reaches_a_database_through_a_socket_directory() -> None:
+    done = start(DATABASE_URL="postgres://opsagent:x@/opsagent?host=/run/postgresql&sslmode=disable")
+    assert done.returncode == 0, done.stderr
+    assert '"host": "/run/postgresql"' in done.stdout
+    assert '"sslmode": "disable"' in done.stdout
+    assert '"connect_timeout": 5' in done.stdout
+
+
+def test_it_prints_keys_before_there_are_any() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "generate_keys"], cwd=ROOT, env={"PATH": os.environ["PATH"]},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    keys = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert set(keys) == {"SECRET_KEY", "ENCRYPTION_KEYS", "CODE_PEPPERS"}
+    assert start(**keys).returncode == 0
+
+
+def test_the_example_file_lists_every_variable_that_the_settings_read() -> None:
+    settings = (ROOT / "opsagent" / "settings.py").read_text()
+    read = set(re.findall(r'environment\.read\(\s*"([A-Z_]+)"', settings)) | {"EMAIL_BACKEND"}
+    example = (ROOT / ".env.example").read_text()
+    assert {name for name in read if not re.search(rf"^#?{name}=", example, re.MULTILINE)} == set()
