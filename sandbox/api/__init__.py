@@ -1,0 +1,1 @@
+"""HubSpot's public API, as the app calls it."""
