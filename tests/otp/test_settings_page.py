@@ -13,9 +13,9 @@ from urllib.parse import unquote
 
 import pytest
 import time_machine
-from django.http import HttpResponse
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
+from django.views.defaults import bad_request, server_error
 from pytest_django import Settings
 
 from hubspot_integration import access
@@ -38,8 +38,7 @@ DEFAULTS: dict[str, str | bool] = {
     "Greeting": "Hello,",
     "Body Text": "Your one-time verification code is:",
     "Footer Text": (
-        "This code will expire in {expiry_minutes} minutes. "
-        "If you didn't request this code, please ignore this email."
+        "This code will expire in {expiry_minutes} minutes. If you didn't request this code, please ignore this email."
     ),
     "Wait until delivered": False,
     "Give the code to later workflow steps": True,
@@ -142,3 +141,665 @@ def hubspot(settings: Settings) -> Iterator[HubSpot]:
         yield fake
         server.shutdown()
         thread.join()
+
+
+# ---------------------------------------------------------------- a browser, as far as it is needed
+
+
+@dataclass
+class Control:
+    """One input, select or textarea. `value`: what would be posted; True or False for a checkbox."""
+
+    name: str
+    value: str | bool
+    attributes: dict[str, str | None]
+    form: str
+    options: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Page(HTMLParser):
+    """What a page shows: its controls, by the text of their labels, and its words."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__()
+        self.html: str = response.content.decode()
+        self.labels: dict[str, str] = {}
+        self.controls: dict[str, Control] = {}
+        self.by_id: dict[str, str] = {}
+        self.text = ""
+        self._form = ""
+        self._open: list[tuple[str, dict[str, str | None]]] = []
+        self._control: Control | None = None
+        self._option = ""
+        self._group = ""
+        self.feed(self.html)
+        self.close()
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        assert "style" not in attributes  # the page's policy forbids it
+        if tag not in {"input", "meta", "link", "img", "br"}:
+            self._open.append((tag, attributes))
+        if tag == "form":
+            self._form = attributes.get("action") or ""
+        elif tag in {"input", "select", "textarea"} and attributes.get("type") != "hidden":
+            checkbox = attributes.get("type") == "checkbox"
+            value: str | bool = "checked" in attributes if checkbox else (attributes.get("value") or "")
+            self._control = Control(attributes["name"] or "", value, attributes, self._form)
+            self.controls[attributes["id"] or ""] = self._control
+        elif tag == "optgroup":
+            self._group = attributes["label"] or ""
+        elif tag == "option":
+            self._option = attributes["value"] or ""
+            assert self._control is not None
+            self._control.options[self._option] = ""
+            self._control.groups.setdefault(self._group, []).append(self._option)
+            if "selected" in attributes:
+                self._control.value = self._option
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open and self._open[-1][0] == tag:
+            self._open.pop()
+        if tag == "optgroup":
+            self._group = ""
+
+    def handle_data(self, data: str) -> None:
+        tag, attributes = self._open[-1] if self._open else ("", {})
+        assert tag not in {"script", "style"}  # the page's policy forbids them
+        if tag == "label":
+            assert data not in self.labels, "two controls of one name"
+            self.labels[data] = attributes["for"] or ""
+        if tag == "textarea" and self._control:
+            # As browsers do, without the line break that follows the tag.
+            self._control.value = str(self._control.value) + data.removeprefix("\n")
+        if tag == "option" and self._control:
+            self._control.options[self._option] += data
+        for name, value in attributes.items():
+            if name == "id" and value:
+                self.by_id[value] = self.by_id.get(value, "") + data
+        if tag == "li" and len(self._open) > 1 and (identity := self._open[-2][1].get("id")):
+            self.by_id[identity] = self.by_id.get(identity, "") + data
+        self.text += data + " "
+
+    def control(self, label: str) -> Control:
+        return self.controls[self.labels[label]]
+
+    def error(self, label: str) -> str:
+        """The error that a screen reader reads out with the control."""
+        identities = (self.control(label).attributes.get("aria-describedby") or "").split()
+        return " ".join(self.by_id.get(identity, "").strip() for identity in identities if identity.endswith("_error"))
+
+    def filled_in(self, changes: dict[str, str | bool]) -> dict[str, str]:
+        """Return what the browser posts after the admin has changed the labelled controls."""
+        data = {}
+        for label, identity in self.labels.items():
+            control = self.controls[identity]
+            value = changes.get(label, control.value)
+            if value is not False:
+                data[control.name] = "on" if value is True else str(value)
+        assert set(changes) <= set(self.labels)
+        return data
+
+
+@dataclass
+class Admin:
+    """A signed-in portal admin with a browser."""
+
+    client: Client
+    portal: Portal
+
+    def opens(self) -> Page:
+        response = self.client.get(PATH, secure=True)
+        assert response.status_code == 200
+        return Page(response)
+
+    def posts(self, **changes: str | bool) -> Any:
+        """Change labelled controls and send the form; the names are labels."""
+        return self.client.post(PATH, self.opens().filled_in(dict(changes)), secure=True)
+
+    def saves(self, changes: dict[str, str | bool]) -> Page:
+        """Send the form, see that it is saved, return the page that follows."""
+        response = self.posts(**changes)
+        assert response.status_code == 302, Page(response).text
+        assert response["Location"] == PATH
+        return self.opens()
+
+    def fails_to_save(self, changes: dict[str, str | bool]) -> Page:
+        """Send the form, see that nothing is saved, return the page with the complaints."""
+        before = list(OTPSettings.objects.order_by("pk").values())
+        response = self.posts(**changes)
+        assert response.status_code == 200
+        assert list(OTPSettings.objects.order_by("pk").values()) == before
+        page = Page(response)
+        assert "Nothing was saved yet." in page.text
+        return page
+
+    def syncs(self) -> Page:
+        """Press "Sync Properties"; return the page that follows."""
+        response = self.client.post(SYNC, secure=True)
+        assert (response.status_code, response["Location"]) == (302, PATH)
+        return self.opens()
+
+    def settings(self) -> OTPSettings:
+        return OTPSettings.objects.get(portal=self.portal)
+
+
+def signed_in(portal: Portal, **options: Any) -> Admin:
+    client = Client(**options)
+    session = client.session
+    session[access._SESSION_KEY] = factories.PortalMemberFactory.create(portal=portal).pk
+    session.save()
+    return Admin(client, portal)
+
+
+@pytest.fixture
+def admin(portal: Portal, hubspot: HubSpot) -> Admin:
+    return signed_in(portal)
+
+
+# ---------------------------------------------------------------- showing and saving
+
+
+def test_it_shows_the_defaults_under_their_labels(admin: Admin) -> None:
+    page = admin.opens()
+    assert {label: page.control(label).value for label in page.labels} == DEFAULTS
+    assert {page.control(label).form for label in page.labels} == {PATH}
+
+
+def test_it_saves_a_plain_post_of_the_form(admin: Admin) -> None:
+    changes: dict[str, str | bool] = {
+        "Code Type": "alphanumeric",
+        "Code Length": "8",
+        "Default Expiry": "30",
+        "Store OTP in HubSpot Property": True,
+        "HubSpot Property Name": "otp_code",
+        "Send OTP via Email": True,
+        "Email Subject": "{company}: your code",
+        "Greeting": "Dear {first_name},",
+        "Body Text": "line one\nline two",
+        "Footer Text": "",
+        "Wait until delivered": True,
+        "Give the code to later workflow steps": False,
+    }
+    page = admin.saves(changes)
+    assert "Your settings are saved." in page.text
+    assert {label: page.control(label).value for label in page.labels} == changes
+    saved = admin.settings()
+    assert (saved.code_type, saved.code_length, saved.expiry_minutes) == ("alphanumeric", 8, 30)
+    assert (saved.store_in_property, saved.property_name, saved.send_email) == (True, "otp_code", True)
+    assert (saved.email_subject, saved.greeting) == ("{company}: your code", "Dear {first_name},")
+    assert (saved.body_text, saved.footer_text) == ("line one\nline two", "")
+    assert (saved.wait_until_delivered, saved.output_code) == (True, False)
+
+
+def test_it_changes_nothing_when_the_form_is_sent_as_it_is(admin: Admin) -> None:
+    before = OTPSettings.objects.values().get(portal=admin.portal)
+    admin.saves({})
+    assert OTPSettings.objects.values().get(portal=admin.portal) == before
+
+
+def test_it_changes_nothing_when_the_page_is_opened(admin: Admin) -> None:
+    admin.settings().delete()
+    page = admin.opens()
+    assert {label: page.control(label).value for label in page.labels} == DEFAULTS
+    assert not OTPSettings.objects.exists()
+    admin.saves({"Code Length": "4"})
+    assert admin.settings().code_length == 4
+
+
+def test_it_trims_and_keeps_one_kind_of_line_break(admin: Admin) -> None:
+    admin.saves(
+        {"Email Subject": "  Code \r\n", "Greeting": "\tHi ", "Body Text": "\r\n one\r\n\r\ntwo \rthree\u2028 "}
+    )
+    saved = admin.settings()
+    assert (saved.email_subject, saved.greeting, saved.body_text) == ("Code", "Hi", "one\n\ntwo \nthree")
+
+
+def test_it_counts_a_line_break_as_one_character(admin: Admin) -> None:
+    admin.saves({"Body Text": "\r\n".join("x" * 1000)})
+    assert len(admin.settings().body_text) == 1999
+    page = admin.fails_to_save({"Body Text": "x" * 2001})
+    assert page.error("Body Text") == "Ensure this value has at most 2000 characters (it has 2001)."
+
+
+def test_it_shows_markup_as_it_was_typed(admin: Admin) -> None:
+    hostile = '"><script>alert(1)</script>{{ 7*7 }}</textarea>'
+    admin.saves({"Email Subject": hostile, "Greeting": hostile, "Body Text": hostile, "Footer Text": hostile})
+    page = admin.opens()
+    assert "<script" not in page.html
+    assert {page.control(label).value for label in ("Email Subject", "Greeting", "Body Text", "Footer Text")} == {
+        hostile
+    }
+
+
+# ---------------------------------------------------------------- what it refuses
+
+
+@pytest.mark.parametrize("label", ["Email Subject", "Greeting", "Body Text", "Footer Text"])
+def test_it_refuses_an_unknown_placeholder_by_its_name(admin: Admin, label: str) -> None:
+    page = admin.fails_to_save({label: "Hello {frist_name}"})
+    assert page.error(label) == (
+        "{frist_name} is not a placeholder. Remove it, or use one of these: "
+        "{expiry_minutes}, {expires_at}, {first_name}, {company}, {reference}."
+    )
+    assert page.control(label).value == "Hello {frist_name}"
+    assert page.control(label).attributes["aria-invalid"] == "true"
+
+
+def test_it_names_all_unknown_placeholders(admin: Admin) -> None:
+    page = admin.fails_to_save({"Greeting": "{a} {b}"})
+    assert page.error("Greeting").startswith("{a}, {b} are not placeholders.")
+
+
+def test_it_refuses_the_code_in_the_subject(admin: Admin) -> None:
+    page = admin.fails_to_save({"Email Subject": "{code} is your code"})
+    assert page.error("Email Subject") == (
+        "The code must not stand in the subject, which shows on locked screens. Remove {code}."
+    )
+
+
+def test_it_refuses_the_code_in_the_other_texts(admin: Admin) -> None:
+    page = admin.fails_to_save({"Body Text": "It is {code}"})
+    assert page.error("Body Text") == "The code has its own place between the body and the footer. Remove {code}."
+
+
+def test_it_lists_every_error_on_top(admin: Admin) -> None:
+    page = admin.fails_to_save({"Email Subject": "", "Body Text": " "})
+    assert '<a href="#id_email_subject">Email Subject</a>: Enter a subject' in page.html
+    assert '<a href="#id_body_text">Body Text</a>: Enter what stands above the code' in page.html
+    assert "Not saved: Settings" in page.html
+
+
+@pytest.mark.parametrize("label", ["Email Subject", "Greeting"])
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n", "\v", "\x85", "\u2028", "\u2029"])
+def test_it_refuses_line_breaks_where_there_is_one_line(admin: Admin, label: str, line_break: str) -> None:
+    page = admin.fails_to_save({label: f"Code{line_break}Bcc: eve@example.com"})
+    assert page.error(label) == "Remove the line break: this is a single line."
+
+
+@pytest.mark.parametrize("label", ["Email Subject", "Greeting", "Body Text", "Footer Text"])
+@pytest.mark.parametrize("control", ["\0", "\x1b", "\x7f"])
+def test_it_refuses_control_characters(admin: Admin, label: str, control: str) -> None:
+    page = admin.fails_to_save({label: f"Co{control}de"})
+    assert page.error(label) == "Remove the invisible control character: mail programs do not show it."
+
+
+@pytest.mark.parametrize(
+    ("label", "value"), [("Code Type", "hex"), ("Code Length", "5"), ("Default Expiry", "-1"), ("Code Length", "six")]
+)
+def test_it_refuses_what_is_not_a_choice(admin: Admin, label: str, value: str) -> None:
+    page = admin.fails_to_save({label: value})
+    assert page.error(label) == f"{value} is not a choice. Choose a value from the list."
+
+
+def test_it_refuses_to_store_without_a_property(admin: Admin) -> None:
+    page = admin.fails_to_save({"Store OTP in HubSpot Property": True})
+    assert page.error("HubSpot Property Name") == (
+        "Choose the property that the code is written to, or turn off “Store OTP in HubSpot Property”."
+    )
+
+
+def test_it_refuses_to_wait_without_the_scope(admin: Admin) -> None:
+    OAuthGrant.objects.filter(portal=admin.portal).update(scopes=list(REQUIRED_SCOPES))
+    assert "This needs the permission “automation”" in admin.opens().text
+    page = admin.fails_to_save({"Wait until delivered": True})
+    assert page.error("Wait until delivered") == (
+        "Waiting needs the permission “automation”, which this HubSpot account has not granted. "
+        "Turn this off, or reconnect HubSpot and grant it."
+    )
+    admin.saves({"Wait until delivered": False})
+
+
+# ---------------------------------------------------------------- choosing a property
+
+
+def test_it_offers_the_properties_that_can_hold_a_code(admin: Admin, hubspot: HubSpot) -> None:
+    hubspot.add("mobile2", "Second mobile", fieldType="phonenumber")
+    hubspot.add("jobtitle", "Job Title", hubspotDefined=True)
+    hubspot.add("email", "Email", hubspotDefined=True)
+    hubspot.add("score", "Score", type="number", fieldType="number")
+    hubspot.add("customer_id", "Customer id", hasUniqueValue=True)
+    hubspot.add("secret", "Secret", hidden=True)
+    hubspot.add("locked", "Locked", modificationMetadata={"readOnlyValue": True})
+    control = admin.opens().control("HubSpot Property Name")
+    assert control.groups == {
+        "": [""],
+        "Your properties": ["otp_code", "mobile2"],
+        "HubSpot's own properties (codes overwrite their values)": ["jobtitle"],
+    }
+    assert control.options == {
+        "": "None",
+        "otp_code": "OTP code (otp_code)",
+        "mobile2": "Second mobile (mobile2, may be reformatted)",
+        "jobtitle": "Job Title (jobtitle)",
+    }
+
+
+def test_it_remarks_on_the_chosen_property(admin: Admin, hubspot: HubSpot) -> None:
+    hubspot.add("jobtitle", "Job Title", hubspotDefined=True)
+    assert "every code overwrites its value" not in admin.opens().text
+    assert "every code overwrites its value" in admin.saves({"HubSpot Property Name": "jobtitle"}).text
+
+
+def test_it_asks_hubspot_once_about_a_property_that_is_not_in_the_list(admin: Admin, hubspot: HubSpot) -> None:
+    admin.opens()
+    hubspot.add("brand_new", "Brand new")
+    hubspot.calls.clear()
+    page = admin.saves({"Store OTP in HubSpot Property": True, "HubSpot Property Name": "brand_new"})
+    assert admin.settings().property_name == "brand_new"
+    assert hubspot.calls == ["GET /crm/properties/2026-09/contacts/brand_new"]
+    assert page.control("HubSpot Property Name").value == "brand_new"
+
+
+def test_it_does_not_ask_hubspot_about_a_property_in_the_list(admin: Admin, hubspot: HubSpot) -> None:
+    admin.opens()
+    hubspot.calls.clear()
+    admin.saves({"HubSpot Property Name": "otp_code"})
+    assert hubspot.calls == []
+
+
+@pytest.mark.parametrize(
+    ("name", "lookups"),
+    [("no_such", 1), ("x" * 100, 1), ("..", 0), (".", 0), ("a/b", 0), ("?x", 0), ("a%2fb", 0), ("<b>", 0)],
+)
+def test_it_refuses_a_property_that_hubspot_does_not_have(
+    admin: Admin, hubspot: HubSpot, name: str, lookups: int
+) -> None:
+    admin.opens()
+    hubspot.calls.clear()
+    page = admin.fails_to_save({"HubSpot Property Name": name})
+    assert page.error("HubSpot Property Name") == (
+        f"HubSpot has no contact property “{name}”. Choose one from the list, or create it in HubSpot first."
+    )
+    assert page.control("HubSpot Property Name").value == name
+    # What cannot be a name is not put into the path of a call.
+    assert hubspot.calls == [f"GET /crm/properties/2026-09/contacts/{name}"] * lookups
+
+
+def test_it_refuses_a_property_that_cannot_hold_a_code(admin: Admin, hubspot: HubSpot) -> None:
+    hubspot.add("score", "Score", type="number", fieldType="number")
+    admin.opens()
+    hubspot.add("age", "Age", type="number", fieldType="number")
+    for name, label in (("score", "Score"), ("age", "Age")):
+        page = admin.fails_to_save({"HubSpot Property Name": name})
+        assert page.error("HubSpot Property Name") == (
+            f"“{label}” cannot hold a code: it does not hold text. Choose a single-line text property."
+        )
+
+
+@pytest.mark.parametrize(
+    ("failure", "why"),
+    [
+        ((503, "INTERNAL_ERROR"), "HubSpot did not answer. Save again in a minute,"),
+        (
+            (403, "MISSING_SCOPES"),
+            "HubSpot does not let this app read your contact properties. Reconnect HubSpot,",
+        ),
+    ],
+)
+def test_it_refuses_an_unknown_property_that_it_cannot_check(
+    admin: Admin, hubspot: HubSpot, failure: tuple[int, str], why: str
+) -> None:
+    admin.opens()
+    hubspot.failure = failure[0], error_body(failure[1])
+    page = admin.fails_to_save({"HubSpot Property Name": "brand_new"})
+    assert page.error("HubSpot Property Name") == (
+        f"“brand_new” could not be checked, because {why} or choose a property from the list."
+    )
+
+
+def test_it_keeps_the_chosen_property_while_hubspot_is_away(admin: Admin, hubspot: HubSpot) -> None:
+    admin.saves({"Store OTP in HubSpot Property": True, "HubSpot Property Name": "otp_code"})
+    ContactPropertyList.objects.all().delete()
+    hubspot.failure = 503, error_body("INTERNAL_ERROR")
+    admin.saves({"Code Length": "8"})
+    assert (admin.settings().property_name, admin.settings().code_length) == ("otp_code", 8)
+
+
+def test_it_says_when_the_chosen_property_is_gone(admin: Admin, hubspot: HubSpot) -> None:
+    admin.saves({"Store OTP in HubSpot Property": True, "HubSpot Property Name": "otp_code"})
+    hubspot.properties.clear()
+    admin.syncs()
+    page = admin.fails_to_save({"Code Length": "8"})
+    assert page.error("HubSpot Property Name").startswith("HubSpot has no contact property “otp_code”.")
+
+
+def test_it_says_when_the_chosen_property_can_hold_no_code_any_more(admin: Admin, hubspot: HubSpot) -> None:
+    admin.saves({"HubSpot Property Name": "otp_code"})
+    hubspot.add("otp_code", "OTP code", hidden=True)
+    assert "“OTP code” cannot hold a code: it is hidden in HubSpot." in admin.syncs().text
+
+
+# ---------------------------------------------------------------- the list of properties
+
+
+def test_it_fetches_the_list_when_there_is_none_or_it_is_old(admin: Admin, hubspot: HubSpot) -> None:
+    fetch = "GET /crm/properties/2026-09/contacts"
+    opened_at = timezone.now()
+    for minutes, calls in ((0, [fetch]), (9, []), (11, [fetch]), (12, [])):
+        hubspot.calls.clear()
+        with time_machine.travel(opened_at + dt.timedelta(minutes=minutes), tick=False):
+            admin.opens()
+        assert hubspot.calls == calls, minutes
+
+
+@pytest.mark.parametrize(
+    ("status", "category", "sentence"),
+    [
+        (503, "INTERNAL_ERROR", "HubSpot did not answer"),
+        (429, "RATE_LIMITS", "Your HubSpot account has used up its calls for the moment."),
+        (403, "MISSING_SCOPES", "HubSpot does not let this app read your contact properties."),
+    ],
+)
+def test_it_keeps_the_old_list_when_hubspot_refuses(
+    admin: Admin, hubspot: HubSpot, status: int, category: str, sentence: str
+) -> None:
+    admin.opens()
+    ContactPropertyList.objects.update(fetched_at=timezone.now() - dt.timedelta(hours=1))
+    hubspot.failure = status, error_body(category)
+    page = admin.opens()
+    assert sentence in page.text
+    assert "otp_code" in page.control("HubSpot Property Name").options
+    assert admin.syncs().text.count(sentence) == 2  # the button's answer, and the page's own attempt
+
+
+def test_it_waits_three_seconds_at_most(admin: Admin, hubspot: HubSpot, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (views.LIST_TIMEOUT, forms.LOOKUP_TIMEOUT) == (3.0, 3.0)
+    monkeypatch.setattr(views, "LIST_TIMEOUT", 0.2)
+    monkeypatch.setattr(forms, "LOOKUP_TIMEOUT", 0.2)
+    hubspot.delay = 1.0
+    began = time.monotonic()
+    assert "HubSpot did not answer" in admin.opens().text
+    assert time.monotonic() - began < 0.9
+    began = time.monotonic()
+    assert admin.syncs().text.count("HubSpot did not answer") == 2
+    assert time.monotonic() - began < 0.9
+    began = time.monotonic()
+    assert "could not be checked" in admin.fails_to_save({"HubSpot Property Name": "brand_new"}).text
+    assert time.monotonic() - began < 0.9
+
+
+def test_it_fetches_the_list_at_the_press_of_the_button(admin: Admin, hubspot: HubSpot) -> None:
+    admin.opens()
+    hubspot.add("brand_new", "Brand new")
+    hubspot.add("score", "Score", type="number", fieldType="number")
+    page = admin.syncs()
+    assert "The list is up to date: 2 of 3 contact properties can hold a code." in page.text
+    assert "brand_new" in page.control("HubSpot Property Name").options
+    assert f'<form id="sync" method="post" action="{SYNC}">' in page.html
+    assert 'form="sync">Sync Properties</button>' in page.html
+
+
+def test_it_syncs_by_post_only(admin: Admin) -> None:
+    assert admin.client.get(SYNC, secure=True).status_code == 405
+
+
+# ---------------------------------------------------------------- the connection
+
+
+def test_it_shows_the_connection(admin: Admin) -> None:
+    Portal.objects.filter(id=admin.portal.id).update(time_zone="Europe/Berlin")
+    at = dt.datetime(2026, 11, 23, 12, 30, tzinfo=dt.UTC)
+    Portal.objects.filter(id=admin.portal.id).update(installed_at=at)
+    factories.PortalMemberFactory.create(portal=admin.portal, email="ada@company.example", signed_in_at=at)
+    text = admin.opens().text
+    assert f"Portal {admin.portal.id}" in text
+    assert f"Domain {admin.portal.hub_domain}" in text
+    assert "Installed 23 November 2026, 13:30 CET by ada@company.example" in text
+    assert "Access token Valid, and renewed by itself." in text
+    assert "Read contacts Write codes to contacts" in text
+    assert "Not granted" not in text
+
+
+def test_it_shows_what_was_not_granted(admin: Admin) -> None:
+    OAuthGrant.objects.filter(portal=admin.portal).update(scopes=[*REQUIRED_SCOPES, "something.new"])
+    text = admin.opens().text
+    assert "something.new Not granted Hold a workflow step until its code is delivered" in text
+
+
+def test_it_never_shows_a_token(admin: Admin) -> None:
+    grant = OAuthGrant.objects.get(portal=admin.portal)
+    html = admin.opens().html
+    assert grant.access_token not in html
+    assert grant.refresh_token not in html
+
+
+@pytest.mark.parametrize("time_zone", ["Nowhere/Nothing", "../etc/passwd", ""])
+def test_it_counts_in_utc_when_the_portals_time_zone_is_unknown(admin: Admin, time_zone: str) -> None:
+    Portal.objects.filter(id=admin.portal.id).update(time_zone=time_zone)
+    assert " UTC" in admin.opens().text
+
+
+def test_it_shows_a_disconnected_portal_its_settings_and_a_way_back(admin: Admin, hubspot: HubSpot) -> None:
+    OAuthGrant.objects.all().delete()
+    Portal.objects.update(disconnected_at=timezone.now())
+    OTPSettings.objects.update(wait_until_delivered=True, property_name="otp_code", store_in_property=True)
+    page = admin.opens()
+    assert "HubSpot is not connected." in page.text
+    assert '<a class="button small" href="/hubspot/install">Reconnect</a>' in page.html
+    assert page.control("HubSpot Property Name").value == "otp_code"
+    assert hubspot.calls == []
+    admin.saves({"Code Length": "8"})
+    assert admin.settings().wait_until_delivered is True
+    page = admin.fails_to_save({"HubSpot Property Name": "brand_new"})
+    assert page.error("HubSpot Property Name") == (
+        "“brand_new” could not be checked, because HubSpot is not connected. Reconnect HubSpot, then save again."
+    )
+    admin.saves({"Wait until delivered": False})
+    page = admin.fails_to_save({"Wait until delivered": True})
+    assert page.error("Wait until delivered").endswith("Reconnect HubSpot first, then turn this on.")
+    assert "HubSpot is not connected, so the properties could not be fetched." in admin.syncs().text
+
+
+def test_it_notices_that_the_connection_has_ended(admin: Admin, hubspot: HubSpot) -> None:
+    OAuthGrant.objects.update(expires_at=timezone.now() - dt.timedelta(hours=1))
+    hubspot.refresh_failure = 400, {"error": "invalid_grant", "status": "BAD_REFRESH_TOKEN"}
+    page = admin.opens()
+    assert "HubSpot is not connected. Workflows get no codes until it is" in page.text
+    assert "could not be fetched" not in page.text
+    assert f"Disconnected {timezone.now():%-d %B %Y}" in page.text
+
+
+# ---------------------------------------------------------------- who may
+
+
+@pytest.mark.parametrize(("method", "path"), [("get", PATH), ("post", PATH), ("post", SYNC)])
+def test_it_sends_strangers_to_the_landing_page(portal: Portal, hubspot: HubSpot, method: str, path: str) -> None:
+    response = getattr(Client(), method)(path, {"code_length": "4"}, secure=True)
+    assert (response.status_code, response["Location"]) == (302, "/")
+    assert OTPSettings.objects.get(portal=portal).code_length == 6
+    assert hubspot.calls == []
+
+
+def test_it_concerns_the_portal_of_the_session_only(admin: Admin, hubspot: HubSpot) -> None:
+    admin.saves({"Greeting": "Greetings from this portal", "HubSpot Property Name": "otp_code"})
+    hubspot.properties.clear()
+    hubspot.add("others_code", "Code of the other portal")
+    other = signed_in(factories.OAuthGrantFactory.create().portal)
+    other.saves({"Greeting": "Greetings from the other portal", "HubSpot Property Name": "others_code"})
+    for mine, others in ((admin.opens(), "other"), (other.opens(), "this")):
+        assert f"{others} portal" not in mine.html
+    assert list(admin.opens().control("HubSpot Property Name").options) == ["", "otp_code"]
+    assert list(other.opens().control("HubSpot Property Name").options) == ["", "others_code"]
+    data = admin.opens().filled_in({"Code Length": "8"})
+    data |= {"portal": str(other.portal.id), "portal_id": str(other.portal.id), "id": str(other.portal.id)}
+    assert admin.client.post(f"{PATH}?portal={other.portal.id}", data, secure=True).status_code == 302
+    assert (admin.settings().code_length, other.settings().code_length) == (8, 6)
+
+
+@pytest.mark.parametrize("path", [PATH, SYNC])
+def test_it_refuses_a_forged_post(portal: Portal, hubspot: HubSpot, path: str) -> None:
+    admin = signed_in(portal, enforce_csrf_checks=True)
+    response = admin.client.post(path, {"code_length": "4"}, secure=True)
+    assert response.status_code == 403
+    assert "This form is out of date" in response.content.decode()
+    assert admin.settings().code_length == 6
+    assert hubspot.calls == []
+    html = admin.opens().html
+    assert html.count('method="post"') == html.count('name="csrfmiddlewaretoken"') == 3
+
+
+def test_it_is_kept_by_no_cache_and_runs_nothing_from_elsewhere(admin: Admin) -> None:
+    for response in (admin.client.get(PATH, secure=True), admin.client.post(SYNC, secure=True)):
+        assert "no-store" in response["Cache-Control"]
+    policy = admin.client.get(PATH, secure=True)["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_it_signs_out(admin: Admin) -> None:
+    page = admin.opens()
+    assert '<form method="post" action="/sign-out">' in page.html
+    admin.client.post("/sign-out", secure=True)
+    assert admin.client.get(PATH, secure=True).status_code == 302
+
+
+# ---------------------------------------------------------------- the pages around it
+
+
+def test_it_welcomes_strangers_and_admins(admin: Admin) -> None:
+    stranger = Page(Client().get("/", secure=True))
+    assert '<a class="button" href="/hubspot/install">Install in HubSpot</a>' in stranger.html
+    assert "Open settings" not in stranger.text
+    assert "Sign out" not in stranger.text
+    member = Page(admin.client.get("/", secure=True))
+    assert f'<a class="button" href="{PATH}">Open settings</a>' in member.html
+    assert f"{admin.portal.hub_domain} {admin.portal.id}" in member.text
+    assert "Sign out" in member.text
+
+
+def test_it_offers_to_start_a_failed_installation_again() -> None:
+    response = Client().get("/hubspot/oauth/callback?error=access_denied", secure=True)
+    assert response.status_code == 400
+    page = Page(response)
+    assert "because the request was declined" in page.text
+    assert '<a class="button" href="/hubspot/install">Start again</a>' in page.html
+
+
+@pytest.mark.parametrize("path", ["/settings/10000001", "/nothing-here"])
+def test_it_has_a_page_for_what_is_not_there(admin: Admin, path: str) -> None:
+    response = admin.client.get(path, secure=True)
+    assert response.status_code == 404
+    assert "Page not found" in Page(response).text
+
+
+@pytest.mark.parametrize(
+    ("view", "status", "words"),
+    [
+        (server_error, 500, "The mistake is ours, and it has been recorded."),
+        (bad_request, 400, "Go back and try again."),
+    ],
+)
+def test_it_has_a_page_for_what_went_wrong(rf: RequestFactory, view: Any, status: int, words: str) -> None:
+    response = view(rf.get("/"), *([] if status == 500 else [ValueError()]))
+    assert response.status_code == status
+    assert words in Page(response).text
+
+
+@pytest.mark.parametrize("name", ["app.css", "favicon.svg"])
+def test_it_serves_its_own_files(name: str) -> None:
+    response = Client().get(f"/static/opsagent/{name}", secure=True)
+    assert response.status_code == 200
+    assert b"http://" not in b"".join(response.streaming_content).replace(b"http://www.w3.org/2000/svg", b"")  # type: ignore[attr-defined]

@@ -1,0 +1,249 @@
+"""Hands messages to the mail provider, one by one over one connection, and says of each what became of it."""
+
+import contextlib
+import smtplib
+import unicodedata
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from email.headerregistry import Address
+from email.utils import parseaddr
+from typing import Any, Final
+
+import structlog
+from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMultiAlternatives, get_connection
+from django.core.validators import validate_email
+
+from emails.content import Content
+
+log = structlog.get_logger(__name__)
+
+MAXIMUM_RETRY_AFTER: Final = 24 * 3600.0
+
+# Authentication required, too weak or refused (RFC 4954, section 6): a server may say so at any step.
+_AUTHENTICATION_REPLIES: Final = frozenset({530, 534, 535, 538})
+# Time-out and rate limit pass by themselves; refused credentials and an unpaid bill are the operator's to mend, and
+# the code may still be alive by then. None of them says anything about the recipient.
+_PASSING_STATUSES: Final = frozenset({401, 402, 403, 407, 408, 429})
+_SILENT_IN_A_ROW: Final = 2
+_DONE: Final = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One mail to one recipient.
+
+    `message_id` is `left@right` without angle brackets and the same at every attempt: whoever receives the mail twice
+    can tell. `from_name` stands before the operator's address; without it DEFAULT_FROM_EMAIL is the sender as it is.
+    """
+
+    to: str
+    content: Content
+    message_id: str
+    from_name: str = ""
+    reply_to: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one message: accepted by the provider, or refused.
+
+    `permanent`: trying again cannot help. `reason`: a short machine word such as `recipient_refused_550`; never an
+    address, and never the server's own words, which repeat what was sent. `retry_after`: seconds the provider asked
+    for, or None.
+    """
+
+    accepted: bool
+    permanent: bool = False
+    reason: str = ""
+    retry_after: float | None = None
+
+    @classmethod
+    def refused(cls, reason: str, *, permanent: bool, retry_after: float | None = None) -> "Outcome":
+        """Make the outcome of a message that the provider does not have."""
+        return cls(accepted=False, permanent=permanent, reason=reason, retry_after=retry_after)
+
+
+def send_each(messages: Iterable[Message]) -> Generator[tuple[int, Outcome], None, None]:
+    """Send the messages in their order; yield position and outcome of each before the next one is even asked for.
+
+    So the caller can commit an outcome before anything else leaves, make each message when its turn comes, and stop
+    whenever it likes. Every message gets one attempt at most and exactly one outcome. A connection that broke is
+    replaced for the next message; when none can be had, or two messages in a row got no answer in time, all that
+    remain are refused for now. Raises nothing that a server or a backend did.
+    """
+    provider = _Provider()
+    try:
+        for position, message in enumerate(messages):
+            yield position, provider.send(message)
+    finally:
+        provider.close()
+
+
+class _Provider:
+    """The mail backend with its one connection, replaced when it breaks."""
+
+    def __init__(self) -> None:
+        self._backend: Any = None
+        self._given_up: Outcome | None = None
+        self._silent_in_a_row = 0
+
+    def send(self, message: Message) -> Outcome:
+        try:
+            # It also guards against a second recipient: providers split "a@example.com, b@example.com".
+            validate_email(message.to)
+        except ValidationError:
+            return Outcome.refused("recipient_malformed", permanent=True)
+        self._open()
+        if self._given_up is not None:
+            return self._given_up
+        try:
+            sent = self._backend.send_messages([_email(message)])
+        except Exception as error:  # noqa: BLE001 (backends raise what they like; every error is one message's outcome)
+            outcome = _refusal(error)
+            self._recover(error, outcome)
+            return outcome
+        self._silent_in_a_row = 0
+        # A backend that does not count returns None.
+        return Outcome.refused("not_sent", permanent=False) if sent == 0 else Outcome(accepted=True)
+
+    def close(self) -> None:
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            # A farewell that fails takes nothing back.
+            with contextlib.suppress(OSError):
+                backend.close()
+
+    def _open(self) -> None:
+        if self._backend is not None or self._given_up is not None:
+            return
+        try:
+            self._backend = get_connection()
+            self._backend.open()
+            if smtp := self._smtp():
+                # Otherwise smtplib greets with the first message, which then bears the blame for a refused greeting.
+                smtp.ehlo_or_helo_if_needed()
+        except Exception as error:  # noqa: BLE001 (see send)
+            self._given_up = _no_connection(error)
+            self.close()
+
+    def _recover(self, error: Exception, outcome: Outcome) -> None:
+        """Leave a connection that the next message can use, or none."""
+        self._silent_in_a_row = self._silent_in_a_row + 1 if _timed_out(error) else 0
+        if self._silent_in_a_row == _SILENT_IN_A_ROW:
+            self._given_up = outcome
+        if smtp := self._smtp():
+            # smtplib keeps a socket that was closed, and a refused DATA command leaves the transaction open, so that
+            # the next MAIL FROM is refused as out of order (RFC 5321, section 4.1.4): RSET settles both.
+            with contextlib.suppress(OSError):
+                if smtp.rset()[0] == _DONE:
+                    return
+            self.close()
+
+    def _smtp(self) -> smtplib.SMTP | None:
+        connection = getattr(self._backend, "connection", None)
+        return connection if isinstance(connection, smtplib.SMTP) else None
+
+
+def _email(message: Message) -> EmailMultiAlternatives:
+    email = EmailMultiAlternatives(
+        subject=message.content.subject,
+        body=message.content.text,
+        from_email=_sender(message.from_name),
+        to=[message.to],
+        reply_to=[message.reply_to] if message.reply_to else None,
+        headers={
+            **message.headers,
+            # Keeps holiday notices from answering (RFC 3834, section 5).
+            "Auto-Submitted": "auto-generated",
+            "Message-ID": f"<{message.message_id}>",
+        },
+    )
+    email.attach_alternative(message.content.html, "text/html")
+    return email
+
+
+def _sender(name: str) -> str:
+    one_line = " ".join(name.split())
+    printable = "".join(character for character in one_line if unicodedata.category(character) not in {"Cc", "Cs"})
+    if not printable:
+        return str(settings.DEFAULT_FROM_EMAIL)
+    return str(Address(display_name=printable, addr_spec=parseaddr(settings.DEFAULT_FROM_EMAIL)[1]))
+
+
+def _refusal(error: Exception) -> Outcome:
+    """Put what a backend raised for one message into an outcome."""
+    match error:
+        case smtplib.SMTPRecipientsRefused():
+            # One recipient a message, so one reply.
+            return _smtp_refusal("recipient", next((code for code, _ in error.recipients.values()), 0))
+        case smtplib.SMTPSenderRefused():
+            # The sender is the operator's: the next attempt may find it mended.
+            return Outcome.refused(f"sender_refused_{error.smtp_code}", permanent=False)
+        case smtplib.SMTPResponseException():
+            return _smtp_refusal("message", error.smtp_code)
+        case AnymailRecipientsRefused():
+            return Outcome.refused("recipient_refused", permanent=True)
+        case AnymailAPIError() if error.status_code:
+            return _api_refusal(error)
+        case _:
+            return _breakdown(error)
+
+
+def _smtp_refusal(what: str, code: int) -> Outcome:
+    if code in _AUTHENTICATION_REPLIES:
+        return Outcome.refused(f"authentication_refused_{code}", permanent=False)
+    return Outcome.refused(f"{what}_refused_{code}", permanent=500 <= code < 600)  # noqa: PLR2004
+
+
+def _api_refusal(error: AnymailAPIError) -> Outcome:
+    status: int = error.status_code
+    permanent = 400 <= status < 500 and status not in _PASSING_STATUSES  # noqa: PLR2004
+    return Outcome.refused(f"provider_refused_{status}", permanent=permanent, retry_after=_retry_after(error))
+
+
+def _no_connection(error: Exception) -> Outcome:
+    """Put what went wrong before any message into an outcome: never a recipient's fault."""
+    match error:
+        case smtplib.SMTPAuthenticationError():
+            return Outcome.refused(f"authentication_refused_{error.smtp_code}", permanent=False)
+        case smtplib.SMTPResponseException():
+            return Outcome.refused(f"server_refused_{error.smtp_code}", permanent=False)
+        case _:
+            return _breakdown(error)
+
+
+def _breakdown(error: Exception) -> Outcome:
+    """Put an error that is no answer into an outcome: it says nothing about the message."""
+    if _timed_out(error):
+        reason = "timed_out"
+    elif isinstance(error, smtplib.SMTPServerDisconnected):
+        reason = "disconnected"
+    elif isinstance(error, AnymailAPIError | OSError):
+        reason = "connection_failed"
+    else:
+        # The type alone: an exception's text may hold the address, Anymail's even the whole message.
+        log.error("mail_failed_unexpectedly", error_type=type(error).__name__)
+        reason = f"unexpected_{type(error).__name__}"
+    return Outcome.refused(reason, permanent=False)
+
+
+def _timed_out(error: BaseException | None) -> bool:
+    """Whether a time-out is behind an error: libraries wrap it in errors of their own."""
+    while error is not None:
+        if isinstance(error, TimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _retry_after(error: AnymailAPIError) -> float | None:
+    headers = getattr(error.response, "headers", None) or {}
+    try:
+        seconds = float(headers.get("Retry-After", ""))
+    except ValueError:  # missing, or a date, which providers of mail do not use
+        return None
+    return seconds if 0 < seconds <= MAXIMUM_RETRY_AFTER else None

@@ -1,0 +1,262 @@
+"""What a portal admin may enter, and what is said about what they may not."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from emails.content import PLACEHOLDERS, unknown_placeholders
+from hubspot_integration import client
+from hubspot_integration.client import ContactProperty
+from hubspot_integration.oauth import NotConnected
+from hubspot_integration.transport import HubSpotError
+from otp.models import TEXT_LIMIT, OTPSettings
+from otp.property_choice import refusal, remark
+from otp.services import COMPLETION_SCOPE
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[OTPSettings]
+else:
+    _ModelForm = forms.ModelForm
+
+LOOKUP_TIMEOUT: Final = 3.0
+"""Seconds that somebody who presses Save waits for HubSpot."""
+
+_TEXT_FIELDS: Final = ("email_subject", "greeting", "body_text", "footer_text")
+# What HubSpot allows in a name. Anything else, such as "..", is not put into the path of a call.
+_PROPERTY_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+_LINE_BREAKS: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+
+
+class LineField(forms.CharField):
+    """One line of text: what goes into a mail's header or its first line."""
+
+    def to_python(self, value: Any) -> str:
+        """Trim. Raises ValidationError for line breaks and control characters."""
+        text = super().to_python(value) or ""
+        if _LINE_BREAKS.search(text):
+            raise ValidationError("Remove the line break: this is a single line.", code="line_break")
+        return _without_control_characters(text)
+
+
+class BlockField(forms.CharField):
+    """Lines of text, as typed, with one kind of line break between them."""
+
+    def to_python(self, value: Any) -> str:
+        """Trim. Raises ValidationError for control characters."""
+        text = super().to_python(value) or ""
+        return _without_control_characters("\n".join(text.splitlines()), allowed="\n\t")
+
+
+class SettingsForm(_ModelForm):
+    """The settings of one portal.
+
+    `properties` is the portal's list of contact properties as last fetched; `scopes` are those that the portal has
+    granted, None while it is not connected. Validation asks HubSpot about a property that the list does not hold.
+    """
+
+    class Meta:
+        model = OTPSettings
+        fields = (
+            "code_type",
+            "code_length",
+            "expiry_minutes",
+            "store_in_property",
+            "property_name",
+            "send_email",
+            "email_subject",
+            "greeting",
+            "body_text",
+            "footer_text",
+            "wait_until_delivered",
+            "output_code",
+        )
+        field_classes = {
+            "property_name": LineField,
+            "email_subject": LineField,
+            "greeting": LineField,
+            "body_text": BlockField,
+            "footer_text": BlockField,
+        }
+        widgets = {
+            "body_text": forms.Textarea(attrs={"rows": 3, "maxlength": TEXT_LIMIT}),
+            "footer_text": forms.Textarea(attrs={"rows": 3, "maxlength": TEXT_LIMIT}),
+        }
+        help_texts = {
+            "code_type": "Letters leave out I and O, and mixed codes also 1 and 0: people confuse them.",
+            "store_in_property": "Writes each code to a contact property, so that your own e-mails can show it.",
+            "property_name": "Only properties that can hold a code are listed.",
+            "send_email": "Mails each code to the contact with the texts below.",
+            "wait_until_delivered": (
+                "The workflow goes on when the code is stored and mailed, or has finally failed to be. "
+                "So the next step never runs ahead of its code."
+            ),
+            "output_code": (
+                "When off, the action's output “OTP code” stays empty; the code is only stored and mailed as set above."
+            ),
+        }
+        error_messages = {
+            name: {
+                "required": "Choose a value from the list.",
+                "invalid_choice": "%(value)s is not a choice. Choose a value from the list.",
+            }
+            for name in ("code_type", "code_length", "expiry_minutes")
+        } | {
+            "email_subject": {"required": "Enter a subject, such as “Your Verification Code”."},
+            "greeting": {"required": "Enter a greeting, such as “Hello,”."},
+            "body_text": {
+                "required": "Enter what stands above the code, such as “Your one-time verification code is:”."
+            },
+        }
+
+    def __init__(
+        self,
+        *args: Any,
+        properties: Sequence[ContactProperty],
+        scopes: Collection[str] | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._properties = {item.name: item for item in properties}
+        self._scopes = scopes
+        # An element's `required` would make browsers complain in their own words; ours say what to do.
+        self.use_required_attribute = False
+        current = str(self["property_name"].value() or "")
+        self.fields["property_name"].widget = forms.Select(choices=self._property_choices(current))
+
+    @property
+    def property_note(self) -> str | None:
+        """What to know about the chosen property: why it cannot hold a code (any more), or a remark."""
+        chosen = self._properties.get(str(self["property_name"].value() or ""))
+        return (refusal(chosen) or remark(chosen)) if chosen else None
+
+    @property
+    def lacks_completion_scope(self) -> bool:
+        """Whether the portal is connected without the scope that waiting needs."""
+        return self._scopes is not None and COMPLETION_SCOPE not in self._scopes
+
+    def clean_property_name(self) -> str:
+        """Return the name of a property that can hold a code, or an empty text. Raises ValidationError."""
+        name: str = self.cleaned_data["property_name"]
+        if not name:
+            return ""
+        chosen = self._properties.get(name)
+        if chosen is None:
+            try:
+                chosen = self._look_up(name)
+            except HubSpotError as error:
+                if name == self.initial.get("property_name"):
+                    return name  # nothing changes, so nothing needs to be known
+                raise ValidationError(_unchecked(name, error), code="unchecked") from None
+        reason = refusal(chosen)
+        if reason:
+            raise ValidationError(f"{reason} Choose a single-line text property.", code="unusable")
+        return chosen.name
+
+    def clean_wait_until_delivered(self) -> bool:
+        """Return whether to wait. Raises ValidationError where the portal has not granted what it takes."""
+        wait: bool = self.cleaned_data["wait_until_delivered"]
+        if wait and self.lacks_completion_scope:
+            raise ValidationError(
+                f"Waiting needs the permission “{COMPLETION_SCOPE}”, which this HubSpot account has not granted. "
+                "Turn this off, or reconnect HubSpot and grant it.",
+                code="missing_scope",
+            )
+        if wait and self._scopes is None and not self.initial.get("wait_until_delivered"):
+            raise ValidationError(
+                f"Waiting needs the permission “{COMPLETION_SCOPE}”, and HubSpot is not connected. "
+                "Reconnect HubSpot first, then turn this on.",
+                code="not_connected",
+            )
+        return wait
+
+    def clean(self) -> dict[str, Any]:
+        """Check the texts' placeholders, and that storing has somewhere to store."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        for field in _TEXT_FIELDS:
+            for sentence in _complaints(field, unknown_placeholders(cleaned.get(field, ""))):
+                self.add_error(field, ValidationError(sentence, code="unknown_placeholder"))
+        if cleaned.get("store_in_property") and cleaned.get("property_name") == "":
+            self.add_error(
+                "property_name",
+                ValidationError(
+                    "Choose the property that the code is written to, or turn off “Store OTP in HubSpot Property”.",
+                    code="required",
+                ),
+            )
+        return cleaned
+
+    def _look_up(self, name: str) -> ContactProperty:
+        """Ask HubSpot about a property. Raises ValidationError when there is none, HubSpotError."""
+        portal_id = self.instance.portal_id
+        found = None
+        if _PROPERTY_NAME.fullmatch(name):
+            found = client.contact_property(portal_id, name, timeout=LOOKUP_TIMEOUT)
+        if found is None or not found.name:
+            raise ValidationError(
+                f"HubSpot has no contact property “{name}”. Choose one from the list, or create it in HubSpot first.",
+                code="unknown_property",
+            )
+        return found
+
+    def _property_choices(self, current: str) -> list[tuple[str, str | list[tuple[str, str]]]]:
+        """The select's content: nothing, the portal's own properties, HubSpot's; whatever is chosen is among them."""
+        usable = [item for item in self._properties.values() if refusal(item) is None]
+        choices: list[tuple[str, str | list[tuple[str, str]]]] = [("", "None")]
+        for heading, hubspots in (
+            ("Your properties", False),
+            ("HubSpot's own properties (codes overwrite their values)", True),
+        ):
+            group = [(item.name, _option(item)) for item in usable if item.hubspot_defined is hubspots]
+            if group:
+                choices.append((heading, group))
+        if current and current not in {item.name for item in usable}:
+            listed = self._properties.get(current)
+            choices.insert(1, (current, f"{listed.label} ({current})" if listed else current))
+        return choices
+
+
+def _option(item: ContactProperty) -> str:
+    caution = ", may be reformatted" if item.field_type == "phonenumber" else ""
+    return f"{item.label} ({item.name}{caution})"
+
+
+def _unchecked(name: str, error: HubSpotError) -> str:
+    if isinstance(error, NotConnected):
+        return f"“{name}” could not be checked, because HubSpot is not connected. Reconnect HubSpot, then save again."
+    if error.permanent:
+        return (
+            f"“{name}” could not be checked, because HubSpot does not let this app read your contact properties. "
+            "Reconnect HubSpot, or choose a property from the list."
+        )
+    return (
+        f"“{name}” could not be checked, because HubSpot did not answer. "
+        "Save again in a minute, or choose a property from the list."
+    )
+
+
+def _complaints(field: str, unknown: list[str]) -> list[str]:
+    complaints = []
+    if "code" in unknown:
+        complaints.append(
+            "The code must not stand in the subject, which shows on locked screens. Remove {code}."
+            if field == "email_subject"
+            else "The code has its own place between the body and the footer. Remove {code}."
+        )
+    others = [f"{{{name}}}" for name in unknown if name != "code"]
+    if others:
+        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        verb = "is not a placeholder" if len(others) == 1 else "are not placeholders"
+        complaints.append(f"{', '.join(others)} {verb}. Remove it, or use one of these: {known}.")
+    return complaints
+
+
+def _without_control_characters(text: str, *, allowed: str = "") -> str:
+    if any(unicodedata.category(character) == "Cc" and character not in allowed for character in text):
+        raise ValidationError(
+            "Remove the invisible control character: mail programs do not show it.", code="control_character"
+        )
+    return text

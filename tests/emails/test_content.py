@@ -1,0 +1,238 @@
+"""What a code's mail says, whatever a tenant has written."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from emails.content import MAXIMUM_VALUE_LENGTH, PLACEHOLDERS, Content, Texts, compose, unknown_placeholders
+
+STOCK = Texts(
+    subject="Your Verification Code",
+    greeting="Hello,",
+    body="Your one-time verification code is:",
+    footer="This code will expire in {expiry_minutes} minutes.",
+)
+VALUES = {
+    "expiry_minutes": "10",
+    "expires_at": "2026-11-23 14:30 CET",
+    "first_name": "Ada",
+    "company": "analytical.example",
+    "reference": "0193a5f2",
+}
+
+
+def mail(
+    *,
+    subject: str = STOCK.subject,
+    greeting: str = STOCK.greeting,
+    body: str = STOCK.body,
+    footer: str = STOCK.footer,
+    values: Mapping[str, str] = VALUES,
+    code: str = "482951",
+    language: str = "en",
+    right_to_left: bool = False,
+) -> Content:
+    texts = Texts(subject=subject, greeting=greeting, body=body, footer=footer)
+    return compose(texts, code=code, values=values, language=language, right_to_left=right_to_left)
+
+
+class Shown(HTMLParser):
+    """The tags of an HTML page, and the text that a reader sees: its body, with a line break for every <br>."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: dict[str, list[tuple[str, str | None]]] = {}
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.setdefault(tag, []).extend(attrs)
+        if tag == "br":
+            self.text += "\n"
+        elif tag == "body":
+            self.text = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_it_says_the_same_in_text_and_html() -> None:
+    content = mail()
+    assert content.subject == "Your Verification Code"
+    assert content.text == (
+        "Hello,\n\nYour one-time verification code is:\n\n482951\n\nThis code will expire in 10 minutes.\n"
+    )
+    words = " ".join(Shown(content.html).text.split())
+    assert words == "Hello, Your one-time verification code is: 482951 This code will expire in 10 minutes."
+
+
+@pytest.mark.parametrize("code", ["0000", "482951", "A7K3M2P9"])
+def test_it_shows_the_code_as_one_left_to_right_word_of_live_text(code: str) -> None:
+    content = mail(code=code, language="ar", right_to_left=True)
+    assert f"\n{code}\n" in content.text
+    assert re.search(rf'<td class="code[^>]*dir="ltr"[^>]*>{code}</td>', content.html)
+
+
+@pytest.mark.parametrize(("language", "direction"), [("en", "ltr"), ("he", "rtl")])
+def test_it_names_language_and_direction(language: str, direction: str) -> None:
+    html = mail(language=language, right_to_left=direction == "rtl").html
+    assert f'<html lang="{language}" dir="{direction}">' in html
+
+
+def test_it_fetches_and_links_nothing() -> None:
+    shown = Shown(mail(body="https://example.com <img src=https://example.com/x.png>").html)
+    assert not {"a", "img", "script", "link", "iframe", "form"} & set(shown.tags)
+    names = {name for attributes in shown.attributes.values() for name, _ in attributes}
+    assert not {"href", "src", "background", "action", "srcset"} & names
+    assert "url(" not in mail().html
+
+
+def test_it_fills_in_every_placeholder() -> None:
+    content = mail(body=" ".join(f"{{{name}}}" for name in PLACEHOLDERS), subject="{company}: {expiry_minutes}")
+    assert content.subject == "analytical.example: 10"
+    assert "10 2026-11-23 14:30 CET Ada analytical.example 0193a5f2" in content.text
+    assert "10 2026-11-23 14:30 CET Ada analytical.example 0193a5f2" in content.html
+
+
+@pytest.mark.parametrize(
+    ("greeting", "shown"),
+    [
+        ("Hello {first_name},", "Hello,"),
+        ("{first_name}", ""),
+        ("Dear {first_name} of {company}!", "Dear of analytical.example!"),
+        ("Hello{first_name}.", "Hello."),
+    ],
+)
+def test_it_leaves_no_gap_for_a_missing_value(greeting: str, shown: str) -> None:
+    for values in ({"company": "analytical.example"}, {"company": "analytical.example", "first_name": " \n"}):
+        assert mail(greeting=greeting, values=values, body="body").text.split("body")[0].strip() == shown
+
+
+def test_it_does_not_look_for_placeholders_in_values() -> None:
+    content = mail(greeting="{first_name}", values={"first_name": "{company}{code}{{ code }}", "company": "secret"})
+    assert content.text.startswith("{company}{code}{{ code }}\n")
+
+
+def test_it_keeps_values_short_and_on_one_line() -> None:
+    content = mail(greeting="{first_name}|", values={"first_name": "A\r\nB\u2028C" + "x" * 500})
+    line = content.text.split("\n")[0]
+    assert line.startswith("A B C")
+    assert len(line) == MAXIMUM_VALUE_LENGTH + 1
+
+
+def test_it_keeps_the_lines_of_body_and_footer() -> None:
+    content = mail(body="one\r\ntwo\rthree\n\nfour", footer="five\nsix")
+    assert "one\ntwo\nthree\n\nfour\n" in content.text
+    assert "one<br>two<br>three<br><br>four" in content.html
+    assert "five<br>six" in content.html
+
+
+def test_it_leaves_out_what_is_empty() -> None:
+    content = mail(greeting="", body="", footer="")
+    assert content.text == "482951\n"
+    assert Shown(content.html).text.split() == ["482951"]
+    assert 'class="small"' not in content.html
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Code\r\nBcc: eve@example.com",
+        "Code\nBcc: eve@example.com",
+        "Code\u2028Bcc: eve@example.com",
+        "Code\vBcc: eve@example.com",
+    ],
+)
+def test_it_cannot_be_made_to_break_the_subject(subject: str) -> None:
+    assert mail(subject=subject).subject == "Code Bcc: eve@example.com"
+    assert mail(subject="{first_name}", values={"first_name": subject}).subject == "Code Bcc: eve@example.com"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<b>bold</b> & <script>alert(1)</script>",
+        "{{ code }} {% load static %} {# comment #}",
+        "{0} {} {code!r} %s %(code)s ${code} $code",
+        "{{code}}",
+        "\u202egnirts desrever\u202c",
+        "&lt;b&gt; &#60; &amp;amp;",
+        "\\1 \\g<1> \\",
+    ],
+)
+def test_it_shows_what_was_typed_literally(text: str) -> None:
+    content = mail(subject=text, greeting=text, body=text, footer=text)
+    assert content.subject == text
+    assert content.text == f"{text}\n\n{text}\n\n482951\n\n{text}\n"
+    shown = Shown(content.html)
+    assert shown.text.count(text) == 3
+    assert sorted(shown.tags) == sorted(Shown(mail().html).tags)
+
+
+def visible(text: str) -> str:
+    """Return what of a text is comparable after layout: no white space, no characters that no mail can carry."""
+    kept = (character for character in text if unicodedata.category(character) not in {"Cc", "Cs"})
+    return "".join("".join(kept).split())
+
+
+PIECES = [*"{}%<>&\"'#!\\ \r\n\t\0ax_", *(f"{{{name}}}" for name in PLACEHOLDERS), "{code}", "{{ code }}"]
+any_text = st.text(st.characters(codec=None), max_size=200) | st.lists(st.sampled_from(PIECES), max_size=40).map(
+    "".join
+)
+
+
+@given(subject=any_text, greeting=any_text, body=any_text, footer=any_text)
+@example(subject="\ud800", greeting="\0", body="\x1c\x85", footer="\u2029")
+def test_it_accepts_any_text_and_shows_all_of_it(subject: str, greeting: str, body: str, footer: str) -> None:
+    texts = [re.sub("[{}]", "|", text) for text in (subject, greeting, body, footer)]
+    content = mail(subject=texts[0], greeting=texts[1], body=texts[2], footer=texts[3])
+    expected = visible(texts[1] + texts[2] + "482951" + texts[3])
+    assert visible(content.subject) == visible(texts[0])
+    assert visible(content.text) == expected
+    shown = Shown(content.html)
+    assert visible(shown.text) == expected
+    assert set(shown.tags) <= {*Shown(mail().html).tags, "br"}
+    for part in (content.subject, content.text, content.html):
+        part.encode()
+
+
+@given(text=any_text, name=any_text)
+def test_it_never_fails_and_keeps_the_subject_on_one_line(text: str, name: str) -> None:
+    content = mail(subject=text, greeting=text, body=text, footer=text, values={"first_name": name, "company": name})
+    assert len(content.subject.splitlines()) <= 1
+    assert not any(unicodedata.category(character) == "Cc" for character in content.subject)
+    assert content.html.count(">482951</td>") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("", []),
+        ("No braces at all", []),
+        (" ".join(f"{{{name}}}" for name in PLACEHOLDERS), []),
+        ("{code}", ["code"]),
+        ("{frist_name} {code} {frist_name} {first_name}", ["frist_name", "code"]),
+        (
+            "{First_Name} {contact.firstname} {first-name} {0} {naïve}",
+            ["First_Name", "contact.firstname", "first-name", "0", "naïve"],
+        ),
+        ("{{ code }} { code } {} {two words} {\n}", []),
+        ("{{first_name}} {{code}}", ["code"]),
+        ("{unclosed", []),
+    ],
+)
+def test_it_names_unknown_placeholders(text: str, unknown: list[str]) -> None:
+    assert unknown_placeholders(text) == unknown
+
+
+@given(any_text)
+def test_it_finds_placeholders_in_any_text(text: str) -> None:
+    assert all(f"{{{name}}}" in text and name not in PLACEHOLDERS for name in unknown_placeholders(text))
