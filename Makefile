@@ -35,6 +35,9 @@ fix: $(READY) ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+faults: $(READY) ## break everything around the product, one thing at a time, and count what got lost
+	@$(BIN)/python -m pytest tests/faults $(ARGS)
+
 bench: $(READY) ## measure, as ratios to the limit programs in benchmarks/
 	@$(BIN)/python -m benchmarks.generate
 
@@ -42,4 +45,4 @@ lock: $(READY) ## resolve requirements*.in into pinned, hashed requirements*.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
-.PHONY: help demo test check fix bench lock
+.PHONY: help demo test check fix faults bench lock

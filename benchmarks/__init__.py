@@ -1,0 +1,1 @@
+"""Measurements: ratios between this product and limit programs, interleaved in one run."""
