@@ -1,20 +1,32 @@
 """HubSpot's API in our words: every call is for one portal, has a time limit and ends in an answer or a HubSpotError."""
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
+import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from hubspot_integration import oauth, transport
-from hubspot_integration.models import ContactPropertyList
+from hubspot_integration import budget, oauth, transport
+from hubspot_integration.models import ContactPropertyList, RefusedFeature
+from hubspot_integration.signals import feature_refused
 from hubspot_integration.transport import HubSpotError
+
+log = structlog.get_logger(__name__)
 
 MAXIMUM_BATCH: Final = 100
 """Inputs of one batch call (https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines)."""
+
+
+LENIENT_VERSION: Final = "2026-03"
+"""From 2026-09 on HubSpot holds every write against rules that the portal's admin made for other properties
+(https://developers.hubspot.com/changelog/crm-api-write-validation-enforcement); a code must not fail for those."""
+
+_PROPERTY_WORDS: Final = frozenset({"PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +46,26 @@ class ContactProperty:
     sensitive: bool = False
 
 
+class Feature(enum.StrEnum):
+    """What a portal's HubSpot may refuse on its own: one scope's worth of calls each."""
+
+    CONTACTS = "contacts"
+    PROPERTIES = "properties"
+    CALLBACKS = "callbacks"
+
+
 def contact_properties(portal_id: int, *, timeout: float = transport.READ_TIMEOUT) -> list[ContactProperty]:
     """Fetch every contact property of the portal, remember the list, return it sorted by label."""
-    answer = _call(portal_id, "GET", f"/crm/properties/{settings.HUBSPOT_API_VERSION}/contacts", timeout=timeout)
+    path = f"/crm/properties/{settings.HUBSPOT_API_VERSION}/contacts"
+    answer = _call(portal_id, Feature.PROPERTIES, "GET", path, timeout=timeout)
     found = [_property(item) for item in _results(answer)]
     found.sort(key=lambda item: (item.label.casefold(), item.name))
     ContactPropertyList.objects.update_or_create(
         portal_id=portal_id,
         defaults={"properties": [asdict(item) for item in found], "fetched_at": timezone.now()},
     )
+    back = [_property_feature(item.name) for item in found if not item.archived and not item.read_only]
+    RefusedFeature.objects.filter(portal_id=portal_id, feature__in=back).delete()
     return found
 
 
@@ -50,7 +73,7 @@ def contact_property(portal_id: int, name: str, *, timeout: float = transport.RE
     """Fetch one contact property; None when the portal has none of that name."""
     path = f"/crm/properties/{settings.HUBSPOT_API_VERSION}/contacts/{quote(name, safe='')}"
     try:
-        return _property(_call(portal_id, "GET", path, timeout=timeout))
+        return _property(_call(portal_id, Feature.PROPERTIES, "GET", path, timeout=timeout))
     except HubSpotError as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return None
@@ -60,15 +83,24 @@ def contact_property(portal_id: int, name: str, *, timeout: float = transport.RE
 def update_contacts(portal_id: int, values: Mapping[int, Mapping[str, str]]) -> dict[int, HubSpotError]:
     """Write properties of up to 100 contacts in one call; return the contacts it refused, each with its reason.
 
-    `values`: contact id → property name → value. Raises HubSpotError when the call as a whole failed; nothing was
-    written then, as far as HubSpot says.
+    `values`: contact id → property name → value. Where the portal's own rules for other properties stand in the way,
+    the call is made once more on the API version before those rules (see LENIENT_VERSION). Raises HubSpotError when
+    the call as a whole failed; nothing was written then, as far as HubSpot says.
     """
-    answer = _call(
-        portal_id,
-        "POST",
-        f"/crm/objects/{settings.HUBSPOT_API_VERSION}/contacts/batch/update",
-        json={"inputs": [{"id": str(contact), "properties": dict(named)} for contact, named in values.items()]},
-    )
+    names = {name for named in values.values() for name in named}
+    _check_allowed(portal_id, *map(_property_feature, names))
+    body = {"inputs": [{"id": str(contact), "properties": dict(named)} for contact, named in values.items()]}
+    try:
+        answer = _batch_update(portal_id, settings.HUBSPOT_API_VERSION, body)
+    except HubSpotError as error:
+        if error.words & _PROPERTY_WORDS and len(concerned := error.properties & names) > 0:
+            for name in concerned:
+                _refuse(portal_id, _property_feature(name), error.reason)
+            raise
+        if error.status != HTTPStatus.BAD_REQUEST or "VALIDATION_ERROR" not in error.words or error.properties & names:
+            raise
+        log.info("written_on_lenient_version", portal_id=portal_id, reason=error.reason)
+        answer = _batch_update(portal_id, LENIENT_VERSION, body)
     refused: dict[int, HubSpotError] = {}
     # 207 raises nothing in HTTP: the refusals are in the answer.
     for item in answer.get("errors") or [] if isinstance(answer, dict) else []:
@@ -92,6 +124,7 @@ def complete_callbacks(portal_id: int, completions: Sequence[tuple[str, Mapping[
     """
     _call(
         portal_id,
+        Feature.CALLBACKS,
         "POST",
         f"/automation/actions/callbacks/{settings.HUBSPOT_API_VERSION}/complete",
         json={
@@ -101,21 +134,73 @@ def complete_callbacks(portal_id: int, completions: Sequence[tuple[str, Mapping[
                 for callback_id, outputs in completions
             ]
         },
+        counted=True,
     )
 
 
+def _batch_update(portal_id: int, version: str, body: object) -> Any:
+    path = f"/crm/objects/{version}/contacts/batch/update"
+    return _call(portal_id, Feature.CONTACTS, "POST", path, json=body, counted=True)
+
+
 def _call(
-    portal_id: int, method: str, path: str, *, json: object = None, timeout: float = transport.READ_TIMEOUT
+    portal_id: int,
+    feature: Feature,
+    method: str,
+    path: str,
+    *,
+    json: object = None,
+    timeout: float = transport.READ_TIMEOUT,
+    counted: bool = False,
 ) -> Any:
+    """Make one call with the portal's token. `counted`: a delivery's, taken from the budget of those."""
+    _check_allowed(portal_id, feature)
+    if counted:
+        budget.take(portal_id)
     token = oauth.access_token_for(portal_id)
     try:
+        try:
+            return transport.call(method, path, token=token, json=json, timeout=timeout)
+        except HubSpotError as error:
+            if error.status != HTTPStatus.UNAUTHORIZED:
+                raise
+        # HubSpot may end a token early: one refresh, one repetition.
+        token = oauth.access_token_for(portal_id, refused=token)
         return transport.call(method, path, token=token, json=json, timeout=timeout)
     except HubSpotError as error:
-        if error.status != HTTPStatus.UNAUTHORIZED:
-            raise
-    # HubSpot may end a token early: one refresh, one repetition.
-    token = oauth.access_token_for(portal_id, refused=token)
-    return transport.call(method, path, token=token, json=json, timeout=timeout)
+        _learn(portal_id, feature, error)
+        raise
+
+
+def _learn(portal_id: int, feature: Feature, error: HubSpotError) -> None:
+    """Remember what a refusal says about the calls to come."""
+    if error.status == HTTPStatus.UNAUTHORIZED or "BANNED" in error.words:
+        _refuse(portal_id, RefusedFeature.EVERYTHING, error.reason)
+    elif error.status == HTTPStatus.FORBIDDEN:
+        _refuse(portal_id, feature, error.reason)
+    elif error.retry_after is not None:
+        budget.pause(portal_id, error.retry_after)
+
+
+def _refuse(portal_id: int, feature: str, reason: str) -> None:
+    _, is_new = RefusedFeature.objects.get_or_create(
+        portal_id=portal_id, feature=feature, defaults={"reason": reason, "refused_at": timezone.now()}
+    )
+    if is_new:
+        log.warning("feature_refused", portal_id=portal_id, feature=feature, reason=reason)
+        feature_refused.send(sender=RefusedFeature, portal_id=portal_id, feature=feature, reason=reason)
+
+
+def _check_allowed(portal_id: int, *features: str) -> None:
+    refusal = RefusedFeature.objects.filter(
+        portal_id=portal_id, feature__in=[RefusedFeature.EVERYTHING, *features]
+    ).first()
+    if refusal is not None:
+        raise HubSpotError("HubSpot has refused this before", permanent=True, words=[refusal.reason.upper()])
+
+
+def _property_feature(name: str) -> str:
+    return f"property:{name}"
 
 
 def _results(answer: object) -> list[dict[str, Any]]:

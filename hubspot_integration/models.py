@@ -90,6 +90,29 @@ class OAuthState(models.Model):
         return f"installation begun {self.created_at:%Y-%m-%d %H:%M}"
 
 
+class RefusedFeature(models.Model):
+    """Something that HubSpot refuses a portal for a reason only its admin can mend.
+
+    `feature` is a feature of `client` ("contacts", "callbacks", …), EVERYTHING, or `property:<name>`. Nothing of the
+    kind is tried again until the portal is connected anew, or the property is back.
+    """
+
+    EVERYTHING = "everything"
+
+    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="refused_features", db_index=False)
+    feature = models.CharField(max_length=120)
+    reason = models.CharField(max_length=100)
+    refused_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["portal", "feature"], name="one_refusal_per_portal_and_feature"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.feature} of portal {self.portal_id}: {self.reason}"
+
+
 class ContactPropertyList(models.Model):
     """What HubSpot last said about a portal's contact properties: a list of `client.ContactProperty` as JSON."""
 

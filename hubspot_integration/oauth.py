@@ -123,6 +123,7 @@ def finish_installation(*, session: Any, state: str, code: str) -> Installation:
             },
         )
         OAuthGrant.objects.update_or_create(portal=portal, defaults={**_grant_fields(token, now), "scopes": scopes})
+        portal.refused_features.all().delete()
         member, _ = PortalMember.objects.update_or_create(
             portal=portal,
             hubspot_user_id=user_id,

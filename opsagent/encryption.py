@@ -36,7 +36,7 @@ def decrypt(token: bytes) -> str:
         ) from None
 
 
-class EncryptedTextField(models.TextField):
+class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     """Text whose column holds a Fernet token (bytea); NULL stays NULL. It cannot be searched."""
 
     def get_internal_type(self) -> str:

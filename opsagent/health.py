@@ -1,11 +1,12 @@
 """What operators' probes ask: is the process alive, can it do its work."""
 
-from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
-from redis import Redis, RedisError
+from redis import RedisError
+
+from opsagent import broker
 
 
 @require_GET
@@ -39,8 +40,7 @@ def _database() -> str:
 
 def _broker() -> str:
     try:
-        with Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1) as redis:
-            redis.ping()
+        broker.redis().ping()
     except RedisError as error:
         return f"unavailable: {type(error).__name__}"
     return "ok"

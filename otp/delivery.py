@@ -20,7 +20,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Greatest
 
 from hubspot_integration.models import Portal
-from otp.channels import CHANNELS, Outcome
+from otp.channels import CHANNELS, Clock, Outcome
 from otp.models import ChannelName, Delivery, DeliveryStatus
 
 log = structlog.get_logger(__name__)
@@ -32,8 +32,9 @@ TURN_SECONDS: Final = 2.0
 
 @dataclass
 class Progress:
-    """What a drain leaves behind: whether more is due at once, and what it has made due later, by channel."""
+    """What a drain leaves behind: how much it worked on, whether more is due at once, what falls due later by channel."""
 
+    worked_on: int = 0
     more_is_due: bool = False
     due_later: dict[str, dt.datetime] = field(default_factory=dict)
 
@@ -42,29 +43,46 @@ class Progress:
         self.due_later[channel] = min(at, self.due_later.get(channel, at))
 
 
-def drain(*, portal_id: int, channel: str, clock: Callable[[], dt.datetime]) -> Progress:
+def drain(*, portal_id: int, channel: str, clock: Clock, stopping: Callable[[], bool] = lambda: False) -> Progress:
     """Make due deliveries of one portal and channel until none is left or the turn of two seconds is over.
 
-    Returns at once when another worker is at it; that one looks again before it ends.
+    A channel that lingers stops after a batch that was not full, so that more can gather. Returns at once when another
+    worker is at it; that one looks again before it ends. When `stopping` says so, what was claimed but not begun is
+    given back.
     """
     progress = Progress()
+    lingers = CHANNELS[ChannelName(channel)].lingers
     turn_ends = time.monotonic() + TURN_SECONDS
     with _only_one(portal_id, channel) as alone:
         if not alone:
             return progress
         portal = Portal.objects.get(id=portal_id)
-        while time.monotonic() < turn_ends:
+        while time.monotonic() < turn_ends and not stopping():
             batch = _claim(portal_id, channel, clock())
             if not batch:
                 break
-            _deliver(portal, channel, batch, clock, progress)
+            progress.worked_on += len(batch)
+            _deliver(portal, channel, batch, clock, progress, stopping)
+            if lingers and len(batch) < CHANNELS[ChannelName(channel)].batch_size:
+                break
     # Asked after the lock is free: whoever came while it was held has been sent away and counts on this look.
     progress.more_is_due = Delivery.objects.due(clock()).filter(portal_id=portal_id, channel=channel).exists()
     return progress
 
 
+def full_batch_is_due(*, portal_id: int, channel: str, now: dt.datetime) -> bool:
+    """Whether waiting could not make the next call any fuller."""
+    size = CHANNELS[ChannelName(channel)].batch_size
+    return Delivery.objects.due(now).filter(portal_id=portal_id, channel=channel)[:size].count() == size
+
+
 def _deliver(
-    portal: Portal, channel: str, batch: list[Delivery], clock: Callable[[], dt.datetime], progress: Progress
+    portal: Portal,
+    channel: str,
+    batch: list[Delivery],
+    clock: Clock,
+    progress: Progress,
+    stopping: Callable[[], bool],
 ) -> None:
     now = clock()
     worker = CHANNELS[ChannelName(channel)]
@@ -77,9 +95,25 @@ def _deliver(
     if not portal.is_connected and worker.needs_hubspot:
         _record([Outcome.failed(delivery, "not_connected") for delivery in batch], clock(), progress)
         return
-    if batch:
-        for outcomes in worker.deliver(portal, batch, now):
+    if not batch:
+        return
+    with contextlib.closing(worker.deliver(portal, batch, clock)) as results:
+        for outcomes in results:
             _record(outcomes, clock(), progress)
+            if stopping():
+                break
+    if stopping():
+        _give_back(batch, clock())
+
+
+def _give_back(batch: list[Delivery], now: dt.datetime) -> None:
+    """Make what was claimed and has no outcome due again at once, for another worker."""
+    untouched = Delivery.objects.filter(
+        id__in=[delivery.id for delivery in batch],
+        status=DeliveryStatus.PENDING,
+        next_attempt_at__in={delivery.next_attempt_at for delivery in batch},
+    )
+    untouched.update(next_attempt_at=now, attempts=F("attempts") - 1)
 
 
 def _claim(portal_id: int, channel: str, now: dt.datetime) -> list[Delivery]:
@@ -119,6 +153,7 @@ def _record(outcomes: list[Outcome], now: dt.datetime, progress: Progress) -> No
             )
         if completions:
             _make_completions_due(completions, now, progress)
+        _follow_up(outcomes, now)
     for outcome in outcomes:
         if outcome.error:
             log.warning(
@@ -130,6 +165,23 @@ def _record(outcomes: list[Outcome], now: dt.datetime, progress: Progress) -> No
                 reason=outcome.error,
                 attempts=outcome.delivery.attempts,
             )
+
+
+def _follow_up(outcomes: list[Outcome], now: dt.datetime) -> None:
+    Delivery.objects.bulk_create(
+        [
+            Delivery(
+                code_id=outcome.delivery.code_id,
+                portal_id=outcome.delivery.portal_id,
+                channel=outcome.follow_up.channel,
+                target=outcome.delivery.target,
+                next_attempt_at=now + outcome.follow_up.delay,
+            )
+            for outcome in outcomes
+            if outcome.follow_up is not None
+        ],
+        ignore_conflicts=True,
+    )
 
 
 def _make_completions_due(code_ids: list[UUID], now: dt.datetime, progress: Progress) -> None:
@@ -152,11 +204,15 @@ def _make_completions_due(code_ids: list[UUID], now: dt.datetime, progress: Prog
 def _retry_at(outcome: Outcome, now: dt.datetime) -> dt.datetime | None:
     if outcome.status is not DeliveryStatus.PENDING:
         return None
-    if outcome.retry_after is not None:
-        return now + dt.timedelta(seconds=outcome.retry_after)
-    # Exponential with jitter: a burst that failed together does not come back together.
-    seconds = min(LONGEST_BACK_OFF, 2.0 ** min(outcome.delivery.attempts, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, hides nothing)
-    return now + dt.timedelta(seconds=seconds)
+    seconds = outcome.retry_after
+    if seconds is None:
+        # Exponential with jitter: a burst that failed together does not come back together.
+        seconds = min(LONGEST_BACK_OFF, 2.0 ** min(outcome.delivery.attempts, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, hides nothing)
+    retry_at = now + dt.timedelta(seconds=seconds)
+    if CHANNELS[ChannelName(outcome.delivery.channel)].needs_live_code:
+        # Looked at no later than the code's end, so that the step that waits for it is completed in time.
+        retry_at = min(retry_at, max(now, outcome.delivery.code.expires_at))
+    return retry_at
 
 
 @contextlib.contextmanager

@@ -157,6 +157,10 @@ class OneTimeCode(models.Model):
         """Whether the code would be accepted at `now`."""
         return self.ended_at is None and self.expires_at > now
 
+    def was_live(self, at: dt.datetime) -> bool:
+        """Whether the code was accepted at `at`, as far as is known by now."""
+        return (self.ended_at is None or self.ended_at > at) and self.expires_at > at
+
 
 class ChannelName(models.TextChoices):
     """Where a code, or news of it, is delivered."""
@@ -164,6 +168,7 @@ class ChannelName(models.TextChoices):
     CONTACT_PROPERTY = "contact_property"
     EMAIL = "email"
     WORKFLOW_COMPLETION = "workflow_completion"
+    WORKFLOW_CONFIRMATION = "workflow_confirmation"
 
 
 class DeliveryStatus(models.TextChoices):
@@ -191,7 +196,7 @@ class Delivery(models.Model):
 
     code = models.ForeignKey(OneTimeCode, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
-    channel = models.CharField(max_length=20, choices=ChannelName.choices)
+    channel = models.CharField(max_length=24, choices=ChannelName.choices)
     # contact property: its name; workflow completion: the callback id; e-mail: empty, the code knows the address
     target = models.CharField(max_length=255, blank=True)
     status = models.CharField(

@@ -1,55 +1,70 @@
 """The only Celery module: who works when. Arguments are ids; what there is to do stands in the database."""
 
 import datetime as dt
-import functools
-from typing import Final
+import math
+import threading
+import time
+from typing import Any, Final
 
 import structlog
 from celery import shared_task
-from django.conf import settings
+from celery.signals import worker_shutting_down
 from django.utils import timezone
-from redis import Redis, RedisError
+from redis import RedisError
 
+from hubspot_integration import budget
+from opsagent import broker
 from otp import delivery
-from otp.models import Delivery, EndReason, OneTimeCode
+from otp.channels import CHANNELS
+from otp.models import ChannelName, Delivery, EndReason, OneTimeCode
 
 log = structlog.get_logger(__name__)
 
 WAKE_KEY_SECONDS: Final = 5
+WAKE_STEP: Final = 0.25
 END_STEP: Final = 1000
+LINGER_SECONDS: Final = 1.0
+LONGEST_LINGER_SECONDS: Final = 4.0
+QUIET_SECONDS: Final = 1.0
 
-
-@functools.cache
-def _redis() -> Redis:
-    return Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1)
+_stopping = threading.Event()
+_quiet_until = 0.0
 
 
 def wake(portal_id: int, channel: str, *, at: dt.datetime | None = None) -> None:
     """See to it that somebody drains a channel of a portal, soon or at `at`.
 
     Many calls make one task: while one is on its way, further ones are a single SET NX. Never raises and never waits
-    long: without Redis the row itself is the reminder, and the sweep finds it within seconds of Redis' return.
+    long: without Redis the row itself is the reminder, and the sweep finds it within seconds of Redis' return. After a
+    failure Redis is left alone for a second, so that a broker that hangs does not slow down every request.
     """
-    second = 0 if at is None else int(at.timestamp()) + 1
-    key = f"wake:{portal_id}:{channel}:{second}"
+    global _quiet_until  # noqa: PLW0603 (one flag per process; a lost update costs one more attempt)
+    if time.monotonic() < _quiet_until:
+        return
+    step = 0 if at is None else math.ceil(at.timestamp() / WAKE_STEP)
     try:
-        if _redis().set(key, b"", nx=True, ex=WAKE_KEY_SECONDS):
-            if at is None:
-                drain.delay(portal_id, channel)
-            else:
-                drain.apply_async((portal_id, channel), eta=dt.datetime.fromtimestamp(second, tz=dt.UTC))
+        if not broker.redis().set(f"wake:{portal_id}:{channel}:{step}", b"", nx=True, ex=WAKE_KEY_SECONDS):
+            return
+        if at is None:
+            drain.delay(portal_id, channel)
+        else:
+            drain.apply_async((portal_id, channel), eta=dt.datetime.fromtimestamp(step * WAKE_STEP, tz=dt.UTC))
     except Exception as error:  # noqa: BLE001 (kombu's and redis' failures share no base; the sweep covers them all)
+        _quiet_until = time.monotonic() + QUIET_SECONDS
         log.warning("wake_failed", portal_id=portal_id, channel=channel, reason=type(error).__name__)
 
 
 @shared_task
 def drain(portal_id: int, channel: str) -> None:
     """Make the due deliveries of one portal and channel, for a while; then let others have their turn."""
-    try:
-        _redis().delete(f"wake:{portal_id}:{channel}:0")
-    except RedisError as error:
-        log.warning("wake_key_kept", portal_id=portal_id, channel=channel, reason=type(error).__name__)
-    progress = delivery.drain(portal_id=portal_id, channel=channel, clock=timezone.now)
+    _forget_wake(portal_id, channel)
+    wait = _linger(portal_id, channel)
+    if wait > 0:
+        wake(portal_id, channel, at=timezone.now() + dt.timedelta(seconds=wait))
+        return
+    progress = delivery.drain(portal_id=portal_id, channel=channel, clock=timezone.now, stopping=_stopping.is_set)
+    if progress.worked_on:
+        _remember_call(portal_id, channel)
     if progress.more_is_due:
         wake(portal_id, channel)
     for due_channel, due_at in progress.due_later.items():
@@ -75,3 +90,47 @@ def end_expired() -> None:
         if ended == 0:
             return
         log.info("codes_expired", count=ended)
+
+
+@worker_shutting_down.connect
+def stop(**_: Any) -> None:
+    """Let drains end after the delivery they are at, and give the rest of their claim back."""
+    _stopping.set()
+
+
+def _linger(portal_id: int, channel: str) -> float:
+    """Return how many seconds to wait for a fuller batch: none for a single code, about one under load.
+
+    Under load means: the channel's last call was less than that ago and no full batch has gathered. The smaller the
+    portal's remaining budget of calls, the longer it pays to wait.
+    """
+    if not CHANNELS[ChannelName(channel)].lingers:
+        return 0.0
+    try:
+        remaining = broker.redis().pttl(_linger_key(portal_id, channel))
+    except RedisError:
+        return 0.0
+    if remaining <= 0 or delivery.full_batch_is_due(portal_id=portal_id, channel=channel, now=timezone.now()):
+        return 0.0
+    return remaining / 1000
+
+
+def _remember_call(portal_id: int, channel: str) -> None:
+    if not CHANNELS[ChannelName(channel)].lingers:
+        return
+    linger = min(LONGEST_LINGER_SECONDS, LINGER_SECONDS / max(0.01, budget.share_left(portal_id)))
+    try:
+        broker.redis().set(_linger_key(portal_id, channel), b"", px=int(linger * 1000))
+    except RedisError as error:
+        log.warning("linger_not_kept", reason=type(error).__name__)
+
+
+def _linger_key(portal_id: int, channel: str) -> str:
+    return f"linger:{portal_id}:{channel}"
+
+
+def _forget_wake(portal_id: int, channel: str) -> None:
+    try:
+        broker.redis().delete(f"wake:{portal_id}:{channel}:0")
+    except RedisError as error:
+        log.warning("wake_key_kept", portal_id=portal_id, channel=channel, reason=type(error).__name__)

@@ -24,15 +24,21 @@ _DONE: Final = {ChannelName.CONTACT_PROPERTY: "written", ChannelName.EMAIL: "sen
 _ENDED: Final = "The code has ended. Generate a new one."
 
 
-def outputs_of(code: OneTimeCode, deliveries: Iterable[Delivery], now: dt.datetime) -> dict[str, str]:
-    """Return every output of the action for a code: the code itself only while it is live, and only if wanted."""
+def outputs_of(
+    code: OneTimeCode, deliveries: Iterable[Delivery], now: dt.datetime, *, answered_at: dt.datetime | None = None
+) -> dict[str, str]:
+    """Return every output of the action for a code: the code itself only while it is live, and only if wanted.
+
+    With `answered_at` the answer of that earlier moment is repeated: a code that was live then still counts as
+    generated, but is left out if it has ended since.
+    """
     statuses = {delivery.channel: DeliveryStatus(delivery.status) for delivery in deliveries}
-    live = code.is_live(now)
+    live = code.was_live(answered_at or now)
     return {
         "otp_status": "success" if live else "failed",
         "otp_error": "" if live else OTPError.EXPIRED,
         "otp_error_message": "" if live else _ENDED,
-        "otp_code": (code.code or "") if live and code.outputs_code else "",
+        "otp_code": (code.code or "") if code.is_live(now) and code.outputs_code else "",
         "otp_expires_at": epoch_milliseconds(code.expires_at),
         "otp_property_status": _word(ChannelName.CONTACT_PROPERTY, statuses),
         "otp_email_status": _word(ChannelName.EMAIL, statuses),

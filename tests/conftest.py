@@ -8,7 +8,10 @@ import pytest
 from django.conf import settings as django_settings
 from redis import Redis
 
+from hubspot_integration import budget
 from hubspot_integration.models import Portal
+from opsagent import broker
+from otp import tasks
 from sandbox.local import system
 from sandbox.local.system import System
 from tests import factories
@@ -20,6 +23,22 @@ def _empty_redis() -> None:
     """Start each test without wake keys and tasks of an earlier one."""
     with Redis.from_url(django_settings.REDIS_URL) as redis:
         redis.flushdb()
+
+
+@pytest.fixture
+def no_redis(settings: Any) -> Iterator[None]:
+    """Redis is away."""
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    _forget_clients()
+    yield
+    _forget_clients()
+
+
+def _forget_clients() -> None:
+    broker.redis.cache_clear()
+    budget._shared.cache_clear()
+    budget._alone.cache_clear()
+    tasks._quiet_until = 0.0
 
 
 @pytest.fixture

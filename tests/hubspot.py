@@ -53,10 +53,10 @@ class HubSpot:
         """Return the portals there are."""
         return [portal["portalId"] for portal in self.get("/portals")["portals"]]
 
-    def connect(self, index: int = 0, **settings: Any) -> Portal:
+    def connect(self, index: int = 0, *, scopes: list[str] | None = None, **settings: Any) -> Portal:
         """Install the app in a portal behind the browser's back, with real tokens; `settings` are OTPSettings."""
         portal_id = self.portal_ids()[index]
-        token = self.post(f"/portals/{portal_id}/tokens")
+        token = self.post(f"/portals/{portal_id}/tokens", **({} if scopes is None else {"scopes": scopes}))
         now = timezone.now()
         portal, _ = Portal.objects.update_or_create(
             id=portal_id, defaults={"installed_at": now, "disconnected_at": None, "hub_domain": "acme.example"}

@@ -1,13 +1,23 @@
 """What a channel is to the delivery engine."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
 from hubspot_integration.models import Portal
 from hubspot_integration.transport import HubSpotError
-from otp.models import Delivery, DeliveryStatus
+from otp.models import ChannelName, Delivery, DeliveryStatus
+
+Clock = Callable[[], dt.datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A delivery on another channel that a sent one asks for, after a delay."""
+
+    channel: ChannelName
+    delay: dt.timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +28,12 @@ class Outcome:
     status: DeliveryStatus
     error: str = ""
     retry_after: float | None = None
+    follow_up: FollowUp | None = None
 
     @classmethod
-    def sent(cls, delivery: Delivery) -> "Outcome":
+    def sent(cls, delivery: Delivery, follow_up: FollowUp | None = None) -> "Outcome":
         """The destination has it."""
-        return cls(delivery, DeliveryStatus.SENT)
+        return cls(delivery, DeliveryStatus.SENT, follow_up=follow_up)
 
     @classmethod
     def failed(cls, delivery: Delivery, error: str) -> "Outcome":
@@ -43,15 +54,21 @@ class Outcome:
 
 
 class Channel(Protocol):
-    """One destination. `needs_live_code`: the engine fails deliveries of ended codes instead of handing them over."""
+    """One destination.
+
+    `needs_live_code`: the engine fails deliveries of ended codes instead of handing them over. `lingers`: a call costs
+    the same for one delivery as for a whole batch, so under load it is worth waiting for more.
+    """
 
     batch_size: int
     needs_live_code: bool
     needs_hubspot: bool
+    lingers: bool
 
-    def deliver(self, portal: Portal, batch: list[Delivery], now: dt.datetime) -> Iterator[list[Outcome]]:
+    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:
         """Deliver a batch; yield outcomes as soon as they are certain: the engine commits them before it goes on.
 
-        Every delivery of the batch gets one outcome. Raises nothing that the destination did.
+        The engine may stop asking in the middle; what has no outcome then is as if it had not been handed over.
+        Raises nothing that the destination did.
         """
         ...

@@ -1,13 +1,12 @@
 """Writes codes to the contact property that the portal chose: up to 100 contacts in one call."""
 
-import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Generator
 from http import HTTPStatus
 
 from hubspot_integration import client
 from hubspot_integration.models import Portal
 from hubspot_integration.transport import HubSpotError
-from otp.channels.base import Outcome
+from otp.channels.base import Clock, Outcome
 from otp.models import Delivery
 
 
@@ -17,8 +16,9 @@ class ContactPropertyChannel:
     batch_size = client.MAXIMUM_BATCH
     needs_live_code = True
     needs_hubspot = True
+    lingers = True
 
-    def deliver(self, portal: Portal, batch: list[Delivery], now: dt.datetime) -> Iterator[list[Outcome]]:  # noqa: ARG002 (the protocol's)
+    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:  # noqa: ARG002 (the protocol's)
         """Write the newest code of every contact; a contact named twice would make HubSpot refuse the whole call."""
         newest: dict[int, Delivery] = {}
         for delivery in sorted(batch, key=lambda one: one.code.created_at):
@@ -29,12 +29,13 @@ class ContactPropertyChannel:
         yield from _write(portal.id, newest)
 
 
-def _write(portal_id: int, deliveries: dict[int, Delivery]) -> Iterator[list[Outcome]]:
+def _write(portal_id: int, deliveries: dict[int, Delivery]) -> Generator[list[Outcome], None, None]:
     values = {contact: {delivery.target: delivery.code.code or ""} for contact, delivery in deliveries.items()}
     try:
         refused = client.update_contacts(portal_id, values)
     except HubSpotError as error:
-        if error.permanent and len(deliveries) > 1 and error.status == HTTPStatus.BAD_REQUEST:
+        concerns_the_property = bool(error.properties & {delivery.target for delivery in deliveries.values()})
+        if error.status == HTTPStatus.BAD_REQUEST and len(deliveries) > 1 and not concerns_the_property:
             # One bad contact fails the whole call: halve it until the culprit stands alone.
             items = list(deliveries.items())
             middle = len(items) // 2

