@@ -166,6 +166,17 @@ class Execution:
             self.message = rule_line(action, self.outputs) or self.message
 
 
+@dataclass(slots=True)
+class Enrolment:
+    """One contact on its way through one workflow."""
+
+    id: int
+    contact_id: int
+    burst: Burst
+    copies: int
+    executions: list[Execution] = field(default_factory=list)
+
+
 def check_outputs(action: WorkflowAction, outputs: dict[str, Any]) -> list[str]:
     """Return what is wrong with the outputs of an answer or completion.
 

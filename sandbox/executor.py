@@ -6,14 +6,13 @@ https://developers.hubspot.com/docs/api-reference/latest/automation/workflow-act
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import count
 from typing import Any
 
 from sandbox.accounts import Contact, Portal
 from sandbox.bursts import Burst
-from sandbox.executions import TIMED_OUT_LINE, Attempt, Completion, Effect, Execution, State, check_outputs
+from sandbox.executions import TIMED_OUT_LINE, Attempt, Completion, Effect, Enrolment, Execution, State, check_outputs
 from sandbox.options import Options
 from sandbox.outgoing import NoAnswerError, Outgoing, compact_json
 from sandbox.payloads import execution_request
@@ -23,18 +22,8 @@ from sandbox.workflows import Workflow
 
 DEFAULT_BLOCK_SECONDS = 7 * 86_400.0
 RETRY_FOR_SECONDS = 3 * 86_400.0
+MIN_RETRY_GAP_SECONDS = 0.01
 MAX_RETRY_GAP_SECONDS = 8 * 3_600.0
-
-
-@dataclass(slots=True)
-class Enrolment:
-    """One contact on its way through one workflow."""
-
-    id: int
-    contact_id: int
-    burst: Burst
-    copies: int
-    executions: list[Execution] = field(default_factory=list)
 
 
 class Executor:
@@ -219,7 +208,8 @@ class Executor:
         if attempt.status == HTTPStatus.TOO_MANY_REQUESTS and attempt.retry_after.isdecimal():
             # Milliseconds for workflows: https://developers.hubspot.com/docs/api-reference/error-handling
             return int(attempt.retry_after) / 1000
-        return float(min(self._options.retry_base_seconds * 2**retries, MAX_RETRY_GAP_SECONDS))
+        gap = self._options.retry_base_seconds * 2.0**retries
+        return min(max(gap, MIN_RETRY_GAP_SECONDS), MAX_RETRY_GAP_SECONDS)
 
     async def _block(self, execution: Execution, action: WorkflowAction, outputs: dict[str, str]) -> None:
         seconds = DEFAULT_BLOCK_SECONDS
@@ -252,4 +242,9 @@ def _finish_with(execution: Execution, action: WorkflowAction, outputs: dict[str
 
 
 def _strings(outputs: dict[str, Any]) -> dict[str, str]:
-    return {name: value if isinstance(value, str) else compact_json(value).decode() for name, value in outputs.items()}
+    """Return outputs as later steps see them; a null is no output."""
+    return {
+        name: value if isinstance(value, str) else compact_json(value).decode()
+        for name, value in outputs.items()
+        if value is not None
+    }

@@ -7,7 +7,8 @@ from itertools import count
 
 HTTP_KINDS = frozenset({"status", "slow", "drop", "drop_after", "hold"})
 BATCH_KINDS = frozenset({"half_batch"})
-TOKEN_KINDS = frozenset({"revoked", "bad_hub", "bad_client_secret", "rotate"})
+REFRESH_KINDS = frozenset({"revoked", "rotate"})
+TOKEN_KINDS = frozenset({"bad_hub", "bad_client_secret"}) | REFRESH_KINDS
 SMTP_KINDS = frozenset({"refuse", "slow", "drop", "drop_after", "hold"})
 # The routes that can fail, with the ways in which each can.
 ROUTES = {

@@ -8,7 +8,8 @@ from sandbox.bursts import Burst
 from sandbox.calls import CallLog
 from sandbox.cards import CardFetcher
 from sandbox.choices import ChoiceFetcher
-from sandbox.executor import Enrolment, Executor
+from sandbox.executions import Enrolment
+from sandbox.executor import Executor
 from sandbox.faults import Faults
 from sandbox.mailbox import Mail, Mailbox
 from sandbox.options import Options

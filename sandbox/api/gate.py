@@ -23,7 +23,6 @@ from sandbox.times import now
 from sandbox.tokens import AccessToken
 
 VERSION = re.compile(r"20\d\d-(03|09)")
-MAX_BODY_BYTES = 3_145_728
 CLIENT_GONE = 499
 
 

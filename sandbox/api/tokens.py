@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from sandbox.accounts import Portal
 from sandbox.api.errors import HubSpotError, not_found
 from sandbox.api.gate import CLIENT_GONE, VERSION, Dropped, Endpoint, account_for, fault_reply
-from sandbox.faults import HTTP_KINDS, TOKEN_KINDS, Fault
+from sandbox.faults import HTTP_KINDS, REFRESH_KINDS, TOKEN_KINDS, Fault
 from sandbox.hubspot import HubSpot
 from sandbox.replies import JSONReply
 from sandbox.times import milliseconds, now
@@ -54,8 +54,6 @@ _FAULTS = {
 
 
 def _endpoint(name: str, operation: Operation) -> Endpoint:
-    kinds = HTTP_KINDS | TOKEN_KINDS if name == "oauth.token" else HTTP_KINDS
-
     async def endpoint(request: Request) -> Response:
         hubspot: HubSpot = request.app.state.hubspot
         at, began = now(), perf_counter()
@@ -68,6 +66,7 @@ def _endpoint(name: str, operation: Operation) -> Endpoint:
             form = _form(request, body)
             portal = _portal_of(hubspot, form)
             portal_id = portal.id if portal else None
+            kinds = _kinds(name, form)
             fault = await hubspot.faults.meet(name, kinds=kinds, portal_id=portal_id, subject=request.url.path)
             response = _answer(hubspot, form, operation, fault)
         except HubSpotError as refusal:
@@ -77,6 +76,14 @@ def _endpoint(name: str, operation: Operation) -> Endpoint:
         return response
 
     return endpoint
+
+
+def _kinds(name: str, form: Form) -> frozenset[str]:
+    """Return the faults that can meet a request; an exchange is not refused in the words of a refresh."""
+    if name != "oauth.token":
+        return HTTP_KINDS
+    refreshes = form.get("grant_type") == "refresh_token"
+    return HTTP_KINDS | (TOKEN_KINDS if refreshes else TOKEN_KINDS - REFRESH_KINDS)
 
 
 def _answer(hubspot: HubSpot, form: Form, operation: Operation, fault: Fault | None) -> Response:

@@ -1,6 +1,7 @@
 """The product's processes and the sandbox, run on this machine as an operator runs them: from the Procfile."""
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -197,8 +198,14 @@ class System:
             time.sleep(0.05)
 
 
+_PR_SET_PDEATHSIG = 1
 _LEFT_OUT = frozenset({"EMAIL_BACKEND", "ALLOWED_HOSTS", "DEBUG", "SENTRY_DSN", "LOG_LEVEL", "DJANGO_SETTINGS_MODULE"})
 _KEY = Fernet.generate_key().decode()
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end this process when its parent dies, however it dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _procfile() -> dict[str, str]:

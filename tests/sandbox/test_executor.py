@@ -208,6 +208,11 @@ def test_what_hubspot_takes_in_silence_is_recorded(sandbox: Sandbox, app: App, r
     assert sandbox.execution(sandbox.enrol(), "SUCCESS")["violations"] == [violation]
 
 
+def test_outputs_that_are_no_strings_reach_later_steps_as_far_as_they_can(sandbox: Sandbox, app: App) -> None:
+    app.answer(outputs(token=7, result=None, left=["a"]))
+    assert sandbox.execution(sandbox.enrol(), "SUCCESS")["outputFields"] == {"token": "7", "left": '["a"]'}
+
+
 def test_allowed_outputs_are_no_violation(sandbox: Sandbox, app: App) -> None:
     app.answer(outputs(result="", at="1795000600000", left="3", unlabelled="x", hs_anything="y"))
     assert sandbox.execution(sandbox.enrol(), "SUCCESS")["violations"] == []

@@ -313,6 +313,11 @@ def test_faults_refuse_a_refresh_in_one_portal(
     assert installation.refresh(tokens["refresh_token"]).status_code == 200
 
 
+def test_a_refused_refresh_refuses_no_exchange(installation: Installation, sandbox: Sandbox) -> None:
+    sandbox.fault("oauth.token", "revoked")
+    assert installation.redeem(installation.code()).status_code == 200
+
+
 def test_a_fault_rotates_the_refresh_token(
     installation: Installation, sandbox: Sandbox, tokens: dict[str, Any]
 ) -> None:
