@@ -14,7 +14,7 @@ from redis import RedisError
 
 from hubspot_integration import budget
 from opsagent import broker
-from otp import delivery
+from otp import delivery, notices
 from otp.channels import CHANNELS
 from otp.models import ChannelName, Delivery, EndReason, OneTimeCode
 
@@ -74,7 +74,9 @@ def drain(portal_id: int, channel: str) -> None:
 @shared_task
 def requeue_due() -> None:
     """Wake whoever has due deliveries: what Redis forgot, what a dead worker left, what has waited its back-off."""
-    for portal_id, channel in Delivery.objects.due(timezone.now()).values_list("portal_id", "channel").distinct():
+    now = timezone.now()
+    delivery.make_forgotten_completions_due(now)
+    for portal_id, channel in Delivery.objects.due(now).values_list("portal_id", "channel").distinct():
         wake(portal_id, channel)
 
 
@@ -90,6 +92,12 @@ def end_expired() -> None:
         if ended == 0:
             return
         log.info("codes_expired", count=ended)
+
+
+@shared_task
+def tell_admins(portal_id: int, subject: str) -> None:
+    """Mail a portal's admins about something that only they can mend."""
+    notices.tell_admins(portal_id, subject)
 
 
 @worker_shutting_down.connect

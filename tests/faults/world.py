@@ -96,6 +96,20 @@ class World:
         """Wait until a fault has struck at least once."""
         eventually(lambda: self.hubspot.fired(fault_id), seconds=60)
 
+    def mailed(self, count: int) -> None:
+        """Wait until so many mails have arrived and their acceptance is recorded."""
+        eventually(lambda: self.hubspot.get("/mails", limit=1)["total"] >= count, seconds=60)
+        soon(lambda: self._recorded_mails() >= count)
+
+    def _recorded_mails(self) -> int:
+        with psycopg.connect(self.postgres.url) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM otp_delivery d JOIN otp_onetimecode c ON c.id = d.code_id"
+                " WHERE d.channel = 'email' AND d.status = 'sent' AND c.created_at > now() - interval '1 minute'"
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def expire_tokens(self) -> None:
         """Make the next call of the portal need a refresh."""
         with psycopg.connect(self.postgres.url) as connection:

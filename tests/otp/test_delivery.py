@@ -452,3 +452,17 @@ def _in_thread(work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=run)
     thread.start()
     return thread
+
+
+def test_it_finds_a_completion_that_a_dead_worker_did_not_make_due(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    one = issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    # as if the worker had died after recording the siblings
+    now = timezone.now()
+    Delivery.objects.exclude(channel=ChannelName.WORKFLOW_COMPLETION).update(
+        status=DeliveryStatus.SENT, next_attempt_at=None, settled_at=now
+    )
+    assert delivery.make_forgotten_completions_due(now) == 0
+    later = now + dt.timedelta(minutes=1)
+    assert delivery.make_forgotten_completions_due(later) == 1
+    assert Delivery.objects.due(later).get().code_id == one.code.id

@@ -1,0 +1,92 @@
+"""Mail to a portal's admins when something needs them: what happened, and what to do."""
+
+import hashlib
+from email.utils import parseaddr
+from typing import Final
+
+import structlog
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+
+from emails.content import Content
+from emails.messages import Message, send_each
+from hubspot_integration.models import Portal, PortalMember, RefusedFeature
+
+log = structlog.get_logger(__name__)
+
+DISCONNECTED: Final = "disconnected"
+
+
+def tell_admins(portal_id: int, subject: str) -> int:
+    """Mail everybody who has signed in to the portal's settings; return how many mails were accepted.
+
+    `subject`: DISCONNECTED, or the feature that HubSpot refuses (see hubspot_integration.models.RefusedFeature).
+    """
+    portal = Portal.objects.get(id=portal_id)
+    content = _content(portal, *_sentences(subject))
+    today = timezone.now().date()
+    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
+    messages = [
+        Message(
+            to=member.email,
+            content=content,
+            # The same notice on the same day is the same mail, however often it is sent.
+            message_id=f"{hashlib.sha256(f'{member.pk} {subject} {today}'.encode()).hexdigest()[:32]}@{domain}",
+        )
+        for member in PortalMember.objects.filter(portal=portal).exclude(email="")
+    ]
+    accepted = sum(outcome.accepted for _, outcome in send_each(messages))
+    log.info("admins_told", portal_id=portal_id, about=subject, mails=accepted)
+    return accepted
+
+
+def _sentences(subject: str) -> tuple[str, str]:
+    """Return what happened and what to do."""
+    if subject == DISCONNECTED:
+        return (
+            "OpsAgent OTP is no longer connected to your HubSpot account: HubSpot says it was uninstalled.",
+            (
+                "Workflows that still generate codes get the outcome “not connected”. Install the app again to go on; your "
+                "settings are kept."
+            ),
+        )
+    if subject.startswith("property:"):
+        name = subject.removeprefix("property:")
+        return (
+            (
+                f"HubSpot refuses to write codes to the contact property {name}: it does not exist any more, or it is "
+                "read-only."
+            ),
+            (
+                "Create the property again and choose Sync Properties, or choose another one in the settings. Until then "
+                "codes are still generated, and mailed if you want that."
+            ),
+        )
+    if subject == RefusedFeature.EVERYTHING:
+        return (
+            "HubSpot refuses every call that OpsAgent OTP makes for your account.",
+            "Open the settings and choose Reconnect.",
+        )
+    return (
+        (
+            f"HubSpot refuses OpsAgent OTP something it needs: {subject}. The permission was not granted or has been "
+            "withdrawn."
+        ),
+        "Open the settings, choose Reconnect and grant what HubSpot asks you for.",
+    )
+
+
+def _content(portal: Portal, happened: str, remedy: str) -> Content:
+    context = {
+        "portal": portal,
+        "happened": happened,
+        "remedy": remedy,
+        "settings_url": str(settings.PUBLIC_BASE_URL) + reverse("settings"),
+    }
+    return Content(
+        subject=f"OpsAgent OTP needs your attention in {portal.hub_domain or portal.id}",
+        text=render_to_string("emails/notice.txt", context),
+        html=render_to_string("emails/notice.html", context),
+    )
