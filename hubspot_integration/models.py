@@ -1,6 +1,7 @@
 """The tenant and what HubSpot gave us for it."""
 
 import datetime as dt
+import zoneinfo
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -34,6 +35,14 @@ class Portal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hub_domain or 'portal'} ({self.id})"
+
+    @property
+    def zone(self) -> dt.tzinfo:
+        """The portal's time zone; UTC when HubSpot named one that this machine does not know."""
+        try:
+            return zoneinfo.ZoneInfo(self.time_zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            return dt.UTC
 
     @property
     def is_connected(self) -> bool:

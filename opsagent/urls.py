@@ -1,12 +1,14 @@
 """Every address of the app. What HubSpot calls has no trailing slash and answers without a redirect."""
 
 from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
 
 from opsagent import health
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("api/schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("", include("otp.urls")),
     path("", include("hubspot_integration.urls")),
 ]

@@ -25,7 +25,7 @@ def tell_admins(portal_id: int, subject: str) -> int:
     `subject`: DISCONNECTED, or the feature that HubSpot refuses (see hubspot_integration.models.RefusedFeature).
     """
     portal = Portal.objects.get(id=portal_id)
-    content = _content(portal, *_sentences(subject))
+    content = _content(portal, *sentences(subject))
     today = timezone.now().date()
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
     messages = [
@@ -42,7 +42,7 @@ def tell_admins(portal_id: int, subject: str) -> int:
     return accepted
 
 
-def _sentences(subject: str) -> tuple[str, str]:
+def sentences(subject: str) -> tuple[str, str]:
     """Return what happened and what to do."""
     if subject == DISCONNECTED:
         return (

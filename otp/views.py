@@ -1,7 +1,6 @@
 """The portal admin's pages."""
 
 import datetime as dt
-import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,8 +14,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from hubspot_integration import access, client, oauth
 from hubspot_integration.client import ContactProperty
-from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal
+from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, RefusedFeature
 from hubspot_integration.transport import HubSpotError
+from otp import notices
 from otp.forms import SettingsForm
 from otp.models import OTPSettings
 from otp.property_choice import refusal
@@ -68,8 +68,9 @@ def settings_page(request: HttpRequest, portal: Portal) -> HttpResponse:
     context = {
         "form": form,
         "portal": portal,
-        "zone": _zone(portal),
+        "zone": portal.zone,
         "connection": _connection(portal, grant, now),
+        "refusals": [notices.sentences(refused.feature) for refused in portal.refused_features.all()],
         "property_list": property_list,
         "properties_problem": problem,
     }
@@ -121,7 +122,9 @@ def _connection(portal: Portal, grant: OAuthGrant | None, now: dt.datetime) -> C
         access_state = "Expired; it is renewed with the next call to HubSpot."
     scopes = grant.scopes if grant else []
     return Connection(
-        is_working=portal.is_connected and grant is not None,
+        is_working=portal.is_connected
+        and grant is not None
+        and not portal.refused_features.filter(feature=RefusedFeature.EVERYTHING).exists(),
         installed_by=installer.email if installer else "",
         access_state=access_state,
         granted=_in_words(scopes),
@@ -144,10 +147,3 @@ def _sentence(error: HubSpotError) -> str:
     if error.retry_after is not None:
         return "Your HubSpot account has used up its calls for the moment. Press “Sync Properties” again in a minute."
     return "HubSpot did not answer, so the properties could not be fetched. Press “Sync Properties” again in a minute."
-
-
-def _zone(portal: Portal) -> dt.tzinfo:
-    try:
-        return zoneinfo.ZoneInfo(portal.time_zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-        return dt.UTC

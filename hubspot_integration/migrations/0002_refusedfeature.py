@@ -5,23 +5,32 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('hubspot_integration', '0001_initial'),
+        ("hubspot_integration", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='RefusedFeature',
+            name="RefusedFeature",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('feature', models.CharField(max_length=120)),
-                ('reason', models.CharField(max_length=100)),
-                ('refused_at', models.DateTimeField()),
-                ('portal', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='refused_features', to='hubspot_integration.portal')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("feature", models.CharField(max_length=120)),
+                ("reason", models.CharField(max_length=100)),
+                ("refused_at", models.DateTimeField()),
+                (
+                    "portal",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="refused_features",
+                        to="hubspot_integration.portal",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('portal', 'feature'), name='one_refusal_per_portal_and_feature')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("portal", "feature"), name="one_refusal_per_portal_and_feature")
+                ],
             },
         ),
     ]

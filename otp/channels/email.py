@@ -1,7 +1,5 @@
 """Mails codes to the contact's address: one message per code, many messages over one connection."""
 
-import datetime as dt
-import zoneinfo
 from collections.abc import Generator, Iterator
 from email.utils import parseaddr
 
@@ -72,7 +70,7 @@ def _content(delivery: Delivery, portal: Portal, otp_settings: OTPSettings) -> C
         code=code.code or "",
         values={
             "expiry_minutes": str(code.expiry_minutes),
-            "expires_at": format_date(code.expires_at.astimezone(_zone(portal)), "Y-m-d H:i T"),
+            "expires_at": format_date(code.expires_at.astimezone(portal.zone), "Y-m-d H:i T"),
             "first_name": code.first_name or "",
             "company": portal.hub_domain,
             "reference": str(code.id),
@@ -80,10 +78,3 @@ def _content(delivery: Delivery, portal: Portal, otp_settings: OTPSettings) -> C
         language="en",
         right_to_left=False,
     )
-
-
-def _zone(portal: Portal) -> dt.tzinfo:
-    try:
-        return zoneinfo.ZoneInfo(portal.time_zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-        return dt.UTC

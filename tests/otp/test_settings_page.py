@@ -19,7 +19,7 @@ from django.views.defaults import bad_request, server_error
 from pytest_django import Settings
 
 from hubspot_integration import access
-from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal
+from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, RefusedFeature
 from hubspot_integration.oauth import REQUIRED_SCOPES
 from otp import forms, views
 from otp.models import OTPSettings
@@ -717,10 +717,11 @@ def test_it_concerns_the_portal_of_the_session_only(admin: Admin, hubspot: HubSp
     admin.saves({"Greeting": "Greetings from this portal", "HubSpot Property Name": "otp_code"})
     hubspot.properties.clear()
     hubspot.add("others_code", "Code of the other portal")
-    other = signed_in(factories.OAuthGrantFactory.create().portal)
+    other = signed_in(factories.OAuthGrantFactory.create(scopes=list(REQUIRED_SCOPES)).portal)
     other.saves({"Greeting": "Greetings from the other portal", "HubSpot Property Name": "others_code"})
     for mine, others in ((admin.opens(), "other"), (other.opens(), "this")):
         assert f"{others} portal" not in mine.html
+    assert ["Not granted" in mine.opens().text for mine in (admin, other)] == [False, True]
     assert list(admin.opens().control("HubSpot Property Name").options) == ["", "otp_code"]
     assert list(other.opens().control("HubSpot Property Name").options) == ["", "others_code"]
     data = admin.opens().filled_in({"Code Length": "8"})
@@ -803,3 +804,12 @@ def test_it_serves_its_own_files(name: str) -> None:
     response = Client().get(f"/static/opsagent/{name}", secure=True)
     assert response.status_code == 200
     assert b"http://" not in b"".join(response.streaming_content).replace(b"http://www.w3.org/2000/svg", b"")  # type: ignore[attr-defined]
+
+
+def test_it_says_what_hubspot_refuses_and_what_to_do(admin: Admin) -> None:
+    RefusedFeature.objects.create(
+        portal=admin.portal, feature="property:otp_code", reason="property_doesnt_exist", refused_at=timezone.now()
+    )
+    page = admin.opens()
+    assert "contact property otp_code" in page.text
+    assert "choose another one in the settings" in page.text
