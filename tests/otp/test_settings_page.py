@@ -808,8 +808,8 @@ def test_it_serves_its_own_files(name: str) -> None:
 
 def test_it_says_what_hubspot_refuses_and_what_to_do(admin: Admin) -> None:
     RefusedFeature.objects.create(
-        portal=admin.portal, feature="property:otp_code", reason="property_doesnt_exist", refused_at=timezone.now()
+        portal=admin.portal, feature="property:no_more", reason="property_doesnt_exist", refused_at=timezone.now()
     )
     page = admin.opens()
-    assert "contact property otp_code" in page.text
+    assert "contact property no_more" in page.text
     assert "choose another one in the settings" in page.text
