@@ -20,6 +20,7 @@ from sandbox.local.system import ROOT, System, free_port
 LOGS: Final = ROOT / ".local" / "demo"
 JOB_SECONDS: Final = 30.0
 PROPERTY: Final = "otp_code"
+SUBMITTED: Final = "submitted_code"
 
 T = TypeVar("T")
 
@@ -85,10 +86,10 @@ def _do_the_job(system: System) -> None:
     hubspot = httpx.Client(base_url=f"{system.sandbox_url}/sandbox/api", timeout=10)
     portal = hubspot.get("/portals").json()["portals"][0]
     installer = next(user for user in portal["users"] if user["mayInstall"])
-    workflow = next(
-        one for one in hubspot.get("/workflows", params={"portalId": portal["portalId"]}).json()["workflows"]
-        if one["steps"][0]["actionUid"].endswith("generate_otp")
-    )  # fmt: skip
+    workflows = {
+        one["steps"][0]["actionUid"]: one["workflowId"]
+        for one in hubspot.get("/workflows", params={"portalId": portal["portalId"]}).json()["workflows"]
+    }
     admin = Administrator(system)
     _say("\nThe job")
     _timed(f"{installer['name']} installs the app in {portal['name']}", lambda: admin.install(installer["userId"]))
@@ -101,7 +102,7 @@ def _do_the_job(system: System) -> None:
     contact = hubspot.get(f"/portals/{portal['portalId']}/contacts", params={"limit": 1}).json()["contacts"][0]
     enrolled_at = time.time()
     answer = hubspot.post(
-        "/enrolments", json={"workflowId": workflow["workflowId"], "contactIds": [contact["contactId"]]}
+        "/enrolments", json={"workflowId": workflows["opsagent_generate_otp"], "contactIds": [contact["contactId"]]}
     )
     callback_id = answer.json()["enrolments"][0]["callbackId"]
     _say(f"  {contact['properties']['email']} reaches the step Generate OTP")
@@ -143,6 +144,32 @@ def _do_the_job(system: System) -> None:
     if run["violations"]:
         raise JobFailed(f"HubSpot would complain: {run['violations']}")
     _say(f"  The same code stands in the outputs, the property and the mail: {code}")
+    _verify(hubspot, portal["portalId"], contact["contactId"], workflows["opsagent_verify_otp"], code)
+
+
+def _verify(hubspot: httpx.Client, portal_id: int, contact_id: int, workflow_id: int, code: str) -> None:
+    """Let the customer submit a wrong code and the right one; follow each through the Verify OTP workflow."""
+    wrong = "".join(str((int(digit) + 1) % 10) for digit in code)
+    for submitted, expected in ((wrong, "invalid"), (code, "valid")):
+        submitted_at = time.time()
+        path = f"/portals/{portal_id}/contacts/{contact_id}"
+        hubspot.patch(path, json={"properties": {SUBMITTED: submitted}, "source": "FORM"})
+        answer = hubspot.post("/enrolments", json={"workflowId": workflow_id, "contactIds": [contact_id]})
+        callback_id = answer.json()["enrolments"][0]["callbackId"]
+
+        def look(callback_id: str = callback_id) -> Any:
+            found = hubspot.get(f"/executions/{callback_id}").json()
+            return found if found["finishedAt"] else None
+
+        run = _eventually("the submitted code is checked", look)
+        outputs = run["outputFields"]
+        _event(
+            f"customer submits {submitted}: {outputs['otp_result']} ({outputs['otp_reason']})",
+            run["finishedAt"],
+            submitted_at,
+        )
+        if outputs["otp_result"] != expected or run["violations"]:
+            raise JobFailed(f"The check should have said {expected}. {run['violations'] or ''}")
 
 
 def _eventually(what: str, look: Callable[[], Any]) -> Any:
