@@ -20,6 +20,7 @@ from sandbox.local.administrator import Administrator
 from sandbox.local.system import System
 from tests.hubspot import HubSpot
 
+SINGLE_SECONDS = 60
 CALLS_PER_SECOND = 10.0  # of the budget: 100 in 10 s
 CALLS_PER_CODE_WRITTEN_AND_COMPLETED = 2 / 100
 
@@ -33,7 +34,9 @@ def main() -> int:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         options = ("--latency-ms", "80", "--no-request-log", "--retry-base-seconds", "2")
         system = stack.enter_context(
-            System(postgres.url, valkey.connection_url, logs, sandbox_options=options, settings={"LOG_LEVEL": "WARNING"})
+            System(
+                postgres.url, valkey.connection_url, logs, sandbox_options=options, settings={"LOG_LEVEL": "WARNING"}
+            )
         )
         hubspot = stack.enter_context(HubSpot(system.sandbox_url))
         big, small = hubspot.portal_ids()[:2]
@@ -41,7 +44,9 @@ def main() -> int:
             _set_up(system, hubspot, portal_id)
         idle = [_single(hubspot, small) for _ in range(10)]
         calls_before = hubspot.get(f"/portals/{big}")["calls"]
-        burst = hubspot.post("/enrolments", workflowId=_workflow(hubspot, big), count=count, property="otp_code")["burstId"]
+        burst = hubspot.post("/enrolments", workflowId=_workflow(hubspot, big), count=count, property="otp_code")[
+            "burstId"
+        ]
         meanwhile = []
         while not (progress := hubspot.get(f"/bursts/{burst}"))["completed"] + progress["failed"] >= count:
             print(f"  {_line(progress)}", flush=True)
@@ -73,7 +78,7 @@ def _single(hubspot: HubSpot, portal_id: int) -> float:
     contact = hubspot.get(f"/portals/{portal_id}/contacts/{created['lastId']}")
     began = time.time()
     hubspot.post("/enrolments", workflowId=_workflow(hubspot, portal_id), contactIds=[created["lastId"]])
-    while time.time() - began < 60:
+    while time.time() - began < SINGLE_SECONDS:
         mails = hubspot.get("/mails", to=contact["properties"]["email"], limit=1)["mails"]
         if mails:
             return float(mails[0]["receivedAt"] / 1000 - began)

@@ -32,14 +32,16 @@ def main() -> int:
         print("Starting PostgreSQL, Valkey, the product and the limit program …", flush=True)
         postgres, valkey = stack.enter_context(servers.postgres()), stack.enter_context(servers.valkey())
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        system = stack.enter_context(System(postgres.url, valkey.connection_url, logs, settings={"LOG_LEVEL": "WARNING"}))
+        system = stack.enter_context(
+            System(postgres.url, valkey.connection_url, logs, settings={"LOG_LEVEL": "WARNING"})
+        )
         limit_port = _start_limit(stack, system, postgres.url)
         portal_id = _connect(system)
         ratios: dict[int, list[float]] = {1: [], 16: []}
         p99: dict[int, list[float]] = {1: [], 16: []}
         first = 1
         for number in range(rounds + 1):  # the first round warms up
-            for connections in ratios:
+            for connections, measured in ratios.items():
                 amount = count if connections > 1 else count // 3
                 bodies = load.executions(portal_id=portal_id, first=first, count=amount)
                 first += amount
@@ -50,7 +52,7 @@ def main() -> int:
                     if one.statuses != {200: amount}:
                         raise SystemExit(f"The {name} answered {one.statuses}.\n{system.log('web')[-2000:]}")
                 if number:
-                    ratios[connections].append(result.rate / limit_result.rate)
+                    measured.append(result.rate / limit_result.rate)
                     p99[connections].append(result.percentile(0.99))
                 print(
                     f"  round {number}/{rounds}  c={connections:<3} limit {limit_result.rate:6.0f}/s   "
@@ -61,7 +63,12 @@ def main() -> int:
         for connections, values in ratios.items():
             median = statistics.median(values)
             print(f"  c={connections:<3} ratio {median:.3f}   p99 {statistics.median(p99[connections]):6.1f} ms")
-            line = {"figure": "generate_of_limit", "connections": connections, "ratio": round(median, 4), "rounds": rounds}
+            line = {
+                "figure": "generate_of_limit",
+                "connections": connections,
+                "ratio": round(median, 4),
+                "rounds": rounds,
+            }
             with RESULTS.open("a") as results:
                 results.write(json.dumps(line) + "\n")
     return 0
@@ -81,7 +88,9 @@ def _start_limit(stack: contextlib.ExitStack, system: System, database_url: str)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):
-            httpx.post(f"http://127.0.0.1:{port}/", headers={"X-HubSpot-Signature-v3": "x", "X-HubSpot-Request-Timestamp": "1"})
+            httpx.post(
+                f"http://127.0.0.1:{port}/", headers={"X-HubSpot-Signature-v3": "x", "X-HubSpot-Request-Timestamp": "1"}
+            )
             return port
         time.sleep(0.1)
     raise SystemExit("The limit program did not start.")

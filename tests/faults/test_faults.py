@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from redis import Redis
 
@@ -204,7 +205,12 @@ def test_revoked_token_disconnects_the_portal(world: World, table: Enter) -> Non
     [
         ("mail server down", "smtp.connect", {"kind": "drop", "times": 6}, 0),
         ("mail server busy (421)", "smtp.connect", {"kind": "refuse", "code": 421, "text": "busy", "times": 3}, 0),
-        ("mail server greylists (451)", "smtp.rcpt", {"kind": "refuse", "code": 451, "text": "later", "times": CODES}, 0),
+        (
+            "mail server greylists (451)",
+            "smtp.rcpt",
+            {"kind": "refuse", "code": 451, "text": "later", "times": CODES},
+            0,
+        ),
         ("mail server closes before it takes the message", "smtp.data", {"kind": "drop", "times": 3}, 0),
         ("mail server takes the message and closes", "smtp.after_data", {"kind": "drop_after", "times": 3}, 3),
         ("mail server slow", "smtp.mail", {"kind": "slow", "seconds": 1, "times": 10}, 0),
@@ -237,9 +243,10 @@ def test_one_recipient_refused(world: World, table: Enter) -> None:
 
 def test_nothing_is_delivered_after_its_end(world: World, table: Enter) -> None:
     """HubSpot and the mail server are away for longer than the codes live (the clock is moved in the database)."""
-    import psycopg
-
-    faults = [world.hubspot.fault("contacts.batch_update", "status", status=503), world.hubspot.fault("smtp.connect", "drop")]
+    faults = [
+        world.hubspot.fault("contacts.batch_update", "status", status=503),
+        world.hubspot.fault("smtp.connect", "drop"),
+    ]
     run = world.enrol(CODES)
     for fault_id in faults:
         world.struck(fault_id)

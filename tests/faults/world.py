@@ -22,6 +22,7 @@ PROPERTY = "otp_code"
 class Run:
     """Contacts that were enrolled together."""
 
+    burst_id: int
     contact_ids: list[int]
     callback_ids: list[str]
 
@@ -55,23 +56,27 @@ class World:
         created = self.hubspot.post(f"/portals/{self.portal_id}/contacts", count=count)
         contact_ids = list(range(created["firstId"], created["lastId"] + 1))
         answer = self.hubspot.post("/enrolments", workflowId=self._workflow(), contactIds=contact_ids)
-        return Run(contact_ids, [enrolment["callbackId"] for enrolment in answer["enrolments"]])
+        return Run(answer["burstId"], contact_ids, [enrolment["callbackId"] for enrolment in answer["enrolments"]])
 
     def settle(self, run: Run, *, seconds: float = 120) -> list[dict[str, Any]]:
         """Wait until every step of the run is over; return its executions."""
 
-        def look() -> list[dict[str, Any]]:
-            found = [self.hubspot.get(f"/executions/{callback_id}") for callback_id in run.callback_ids]
-            return found if all(one["finishedAt"] for one in found) else []
+        def look() -> bool:
+            progress = self.hubspot.get(f"/bursts/{run.burst_id}")
+            time.sleep(0.2)  # whoever is watched must not be kept busy by it
+            return bool(progress["completed"] + progress["failed"] + progress["expired"] >= len(run.callback_ids))
 
-        return eventually(look, seconds=seconds)
+        eventually(look, seconds=seconds)
+        return [self.hubspot.get(f"/executions/{callback_id}") for callback_id in run.callback_ids]
 
     def judge(self, fault: str, injected: int, run: Run, *, seconds: float = 120, failing: int = 0) -> Verdict:
         """Wait for the end and count. `failing`: how many of the codes cannot be delivered by the nature of the fault."""
         executions = self.settle(run, seconds=seconds)
         verdict = Verdict(fault, injected, len(run.callback_ids))
         mails = Counter(mail["recipients"][0] for mail in self.hubspot.get("/mails", limit=100_000)["mails"])
-        arrived_at = {mail["recipients"][0]: mail["receivedAt"] for mail in self.hubspot.get("/mails", limit=100_000)["mails"]}
+        arrived_at = {
+            mail["recipients"][0]: mail["receivedAt"] for mail in self.hubspot.get("/mails", limit=100_000)["mails"]
+        }
         undelivered = 0
         for contact_id, execution in zip(run.contact_ids, executions, strict=True):
             outputs = execution["outputFields"]
