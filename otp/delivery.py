@@ -194,7 +194,7 @@ def make_forgotten_completions_due(now: dt.datetime) -> int:
             """,
             {"now": now, "lease": LEASE, "channel": ChannelName.WORKFLOW_COMPLETION},
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _make_completions_due(code_ids: Iterable[UUID], now: dt.datetime, progress: Progress) -> None:
