@@ -33,6 +33,7 @@ ROUTES = {
     "smtp.rcpt": SMTP_KINDS,
     "smtp.data": SMTP_KINDS,
     "smtp.after_data": SMTP_KINDS,
+    "smtp.answer": SMTP_KINDS - {"refuse", "drop_after"},
 }
 # These pass the request on to the next fault and at last to the route itself.
 DELAYS = frozenset({"slow", "hold"})

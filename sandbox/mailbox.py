@@ -94,7 +94,7 @@ class MailServer(SMTP):
     """One SMTP connection, with the faults that are switched on.
 
     A fault meets a connection at its banner (``smtp.connect``), at MAIL, RCPT and DATA, or after the message has
-    been received (``smtp.after_data``).
+    been received (``smtp.after_data``) or kept (``smtp.answer``).
     """
 
     def __init__(self, mailbox: Mailbox, faults: Faults) -> None:
@@ -175,4 +175,6 @@ class _Handler:
         fault = await server.meet("smtp.after_data", ",".join(envelope.rcpt_tos), before_drop=keep)
         if fault is not None:
             return f"{fault.code} {fault.text}"
-        return f"{OK}, kept as message {keep().id}"
+        mail = keep()
+        await server.meet("smtp.answer", ",".join(envelope.rcpt_tos))
+        return f"{OK}, kept as message {mail.id}"

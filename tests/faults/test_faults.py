@@ -52,7 +52,7 @@ def test_worker_killed_in_the_middle_of_a_mail_batch(world: World, table: Enter)
 
 
 def test_worker_killed_between_the_mail_servers_ok_and_our_commit(world: World, table: Enter) -> None:
-    held = world.hubspot.fault("smtp.after_data", "hold", times=1)
+    held = world.hubspot.fault("smtp.answer", "hold", times=1)
     run = world.enrol(CODES)
     world.struck(held)
     world.system.kill("worker")
@@ -230,10 +230,11 @@ def test_mail_server_in_trouble(
 
 
 def test_one_recipient_refused(world: World, table: Enter) -> None:
-    created = world.hubspot.post(f"/portals/{world.portal_id}/contacts", count=1)
-    address = f"contact{created['lastId'] + 3}@"
-    fault_id = world.hubspot.fault("smtp.rcpt", "refuse", code=550, text="no such user", match=address)
-    run = world.enrol(CODES)
+    contact_ids = world.create(CODES)
+    fault_id = world.hubspot.fault(
+        "smtp.rcpt", "refuse", code=550, text="no such user", match=world.address(contact_ids[3])
+    )
+    run = world.enrol(contact_ids)
     verdict = world.judge("one recipient refused (550)", 0, run, failing=1)
     verdict.injected = world.hubspot.fired(fault_id)
     assert verdict.injected == 1
@@ -250,6 +251,7 @@ def test_nothing_is_delivered_after_its_end(world: World, table: Enter) -> None:
     run = world.enrol(CODES)
     for fault_id in faults:
         world.struck(fault_id)
+    world.answered(run)
     with psycopg.connect(world.postgres.url) as connection:
         connection.execute(
             "UPDATE otp_onetimecode SET created_at = now() - interval '20 minutes', expires_at = now() WHERE ended_at IS NULL"

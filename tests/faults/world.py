@@ -51,10 +51,22 @@ class World:
     hubspot: HubSpot
     portal_id: int
 
-    def enrol(self, count: int) -> Run:
-        """Enrol so many new contacts in the Generate OTP workflow."""
+    def create(self, count: int) -> list[int]:
+        """Create so many contacts; return their ids."""
         created = self.hubspot.post(f"/portals/{self.portal_id}/contacts", count=count)
-        contact_ids = list(range(created["firstId"], created["lastId"] + 1))
+        return list(range(created["firstId"], created["lastId"] + 1))
+
+    def address(self, contact_id: int) -> str:
+        """Return a contact's e-mail address."""
+        return str(self.hubspot.get(f"/portals/{self.portal_id}/contacts/{contact_id}")["properties"]["email"])
+
+    def answered(self, run: Run) -> None:
+        """Wait until the app has answered for every contact of the run."""
+        soon(lambda: self.hubspot.get(f"/bursts/{run.burst_id}")["answered"] >= len(run.callback_ids))
+
+    def enrol(self, contacts: int | list[int]) -> Run:
+        """Enrol contacts, or so many new ones, in the Generate OTP workflow."""
+        contact_ids = self.create(contacts) if isinstance(contacts, int) else contacts
         answer = self.hubspot.post("/enrolments", workflowId=self._workflow(), contactIds=contact_ids)
         return Run(answer["burstId"], contact_ids, [enrolment["callbackId"] for enrolment in answer["enrolments"]])
 
