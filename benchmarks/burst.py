@@ -103,8 +103,8 @@ def _report(
     total = calls["total"] - before["total"]
     refused = calls["rateLimited"] - before["rateLimited"]
     began = progress["startedAt"] / 1000
-    answered = progress["lastAnsweredAt"] / 1000 - began
-    completed = progress["lastCompletedAt"] / 1000 - began
+    answered = progress["lastAnswerAt"] / 1000 - began
+    completed = progress["lastCompletionAt"] / 1000 - began
     allowed = count * CALLS_PER_CODE_WRITTEN_AND_COMPLETED / CALLS_PER_SECOND
     figures = {
         "figure": "burst",

@@ -50,7 +50,7 @@ def drain(*, portal_id: int, channel: str, clock: Clock, stopping: Callable[[], 
     given back.
     """
     progress = Progress()
-    lingers = CHANNELS[ChannelName(channel)].lingers
+    lingers = CHANNELS[ChannelName(channel)].linger_seconds > 0
     turn_ends = time.monotonic() + TURN_SECONDS
     with _only_one(portal_id, channel) as alone:
         if not alone:

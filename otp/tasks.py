@@ -23,8 +23,7 @@ log = structlog.get_logger(__name__)
 WAKE_KEY_SECONDS: Final = 5
 WAKE_STEP: Final = 0.25
 END_STEP: Final = 1000
-LINGER_SECONDS: Final = 1.0
-LONGEST_LINGER_SECONDS: Final = 4.0
+LONGEST_STRETCH: Final = 4.0
 QUIET_SECONDS: Final = 1.0
 
 _stopping = threading.Event()
@@ -112,7 +111,7 @@ def _linger(portal_id: int, channel: str) -> float:
     Under load means: the channel's last call was less than that ago and no full batch has gathered. The smaller the
     portal's remaining budget of calls, the longer it pays to wait.
     """
-    if not CHANNELS[ChannelName(channel)].lingers:
+    if not CHANNELS[ChannelName(channel)].linger_seconds:
         return 0.0
     try:
         remaining = broker.redis().pttl(_linger_key(portal_id, channel))
@@ -124,9 +123,10 @@ def _linger(portal_id: int, channel: str) -> float:
 
 
 def _remember_call(portal_id: int, channel: str) -> None:
-    if not CHANNELS[ChannelName(channel)].lingers:
+    linger = CHANNELS[ChannelName(channel)].linger_seconds
+    if not linger:
         return
-    linger = min(LONGEST_LINGER_SECONDS, LINGER_SECONDS / max(0.01, budget.share_left(portal_id)))
+    linger *= min(LONGEST_STRETCH, 1 / max(0.01, budget.share_left(portal_id)))
     try:
         broker.redis().set(_linger_key(portal_id, channel), b"", px=int(linger * 1000))
     except RedisError as error:

@@ -56,14 +56,14 @@ class Outcome:
 class Channel(Protocol):
     """One destination.
 
-    `needs_live_code`: the engine fails deliveries of ended codes instead of handing them over. `lingers`: a call costs
-    the same for one delivery as for a whole batch, so under load it is worth waiting for more.
+    `needs_live_code`: the engine fails deliveries of ended codes instead of handing them over. `linger_seconds`: where
+    a call costs the same for one delivery as for a whole batch, so long it waits for more under load; 0 where not.
     """
 
     batch_size: int
     needs_live_code: bool
     needs_hubspot: bool
-    lingers: bool
+    linger_seconds: float
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:
         """Deliver a batch; yield outcomes as soon as they are certain: the engine commits them before it goes on.

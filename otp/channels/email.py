@@ -19,7 +19,7 @@ class EmailChannel:
     batch_size = 100
     needs_live_code = True
     needs_hubspot = False
-    lingers = False
+    linger_seconds = 0.0
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:
         """Mail every code; each outcome is committed before the next message is handed over.
