@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def tracked() -> list[Path]:
     """Return the files that a clone has."""
-    names = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    names = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
     return [ROOT / name for name in names if (ROOT / name).is_file()]
 
 
@@ -23,13 +25,19 @@ def texts(*suffixes: str) -> list[tuple[Path, str]]:
 
 
 def test_nothing_is_left_unfinished_or_skipped() -> None:
-    words = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|pytest\.(?:mark\.)?(?:skip|xf" + r"ail)|unittest\.skip")
-    marked = [str(path.relative_to(ROOT)) for path, text in texts(".py", ".ts", ".tsx", ".html", ".md") if words.search(text)]
+    words = re.compile(
+        r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|pytest\.(?:mark\.)?(?:skip|xf" + r"ail)|unittest\.skip"
+    )
+    marked = [
+        str(path.relative_to(ROOT)) for path, text in texts(".py", ".ts", ".tsx", ".html", ".md") if words.search(text)
+    ]
     assert marked == []
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:
-    traces = re.compile(r"(?<![\w.])/(?:ro" + r"ot|work|ho" + r"me)/|(?:files\.python" + r"hosted|registry\.npm" + r"js)\.")
+    traces = re.compile(
+        r"(?<![\w.])/(?:ro" + r"ot|work|ho" + r"me)/|(?:files\.python" + r"hosted|registry\.npm" + r"js)\."
+    )
     named = [
         str(path.relative_to(ROOT))
         for path, text in texts(".py", ".md", ".txt", ".in", ".toml", ".json", ".mjs", ".ts", ".tsx", ".html", ".css")
