@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import structlog
 from django.conf import settings
@@ -78,6 +78,26 @@ def contact_property(portal_id: int, name: str, *, timeout: float = transport.RE
         if error.status == HTTPStatus.NOT_FOUND:
             return None
         raise
+
+
+def contact(
+    portal_id: int, contact_id: int, properties: Sequence[str], *, timeout: float = transport.READ_TIMEOUT
+) -> dict[str, str] | None:
+    """Fetch some properties of one contact; None when the portal has no such contact.
+
+    A property without a value, or that the portal does not have, is an empty text. Raises HubSpotError.
+    """
+    query = urlencode({"properties": ",".join(properties), "archived": "false"})
+    path = f"/crm/objects/{settings.HUBSPOT_API_VERSION}/contacts/{contact_id}?{query}"
+    try:
+        answer = _call(portal_id, Feature.CONTACTS, "GET", path, timeout=timeout)
+    except HubSpotError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    values = answer.get("properties") if isinstance(answer, dict) else None
+    found = values if isinstance(values, dict) else {}
+    return {name: value if isinstance(value := found.get(name), str) else "" for name in properties}
 
 
 def update_contacts(portal_id: int, values: Mapping[int, Mapping[str, str]]) -> dict[int, HubSpotError]:

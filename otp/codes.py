@@ -51,6 +51,13 @@ def normalise(submitted: str) -> str:
     return "".join(kept)
 
 
+def fits(code: str, *, code_type: CodeType | None = None, length: int | None = None) -> bool:
+    """Whether a normalised text has the shape of a code: of this type and length, or of any where None is given."""
+    lengths = LENGTHS if length is None else (length,)
+    alphabets = ALPHABETS.values() if code_type is None else (ALPHABETS[code_type],)
+    return len(code) in lengths and any(set(code) <= set(alphabet) for alphabet in alphabets)
+
+
 def normalise_address(address: str) -> str:
     """Return an e-mail address as codes are bound to it: the domain in lower case, no space around it."""
     local, separator, domain = address.strip().rpartition("@")

@@ -1,9 +1,10 @@
 """Settings, codes and deliveries. The delivery rows are the queue; Celery only wakes somebody up to look at them."""
 
 import datetime as dt
+from typing import Any
 
 import uuid_utils.compat as uuids
-from django.core.validators import MaxLengthValidator
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
@@ -12,6 +13,22 @@ from opsagent.encryption import EncryptedTextField
 from otp.codes import EXPIRY_MINUTES, LENGTHS, CodeType
 
 TEXT_LIMIT = 2000
+DAY_IN_MINUTES = 24 * 60
+
+
+class ResendPolicy(models.TextChoices):
+    """What a new code does to the contact's older ones."""
+
+    REPLACE = "replace", "A new code replaces older ones"
+    KEEP_BOTH = "keep_both", "Older codes stay valid until they expire"
+
+
+class CodeVisibility(models.TextChoices):
+    """Whether agents see codes on the card."""
+
+    ALWAYS = "always", "Always"
+    REVEAL = "reveal", "Only after giving a reason, which is recorded"
+    NEVER = "never", "Never: they type what the customer reads out"
 
 
 class OTPSettings(models.Model):
@@ -53,12 +70,74 @@ class OTPSettings(models.Model):
     )
     wait_until_delivered = models.BooleanField("Wait until delivered", default=False)
     output_code = models.BooleanField("Give the code to later workflow steps", default=True)
+    email_property = models.CharField("E-mail Property", max_length=100, default="email", db_default="email")
+    code_visibility = models.CharField(
+        "Agents see codes",
+        max_length=6,
+        default=CodeVisibility.ALWAYS,
+        db_default=CodeVisibility.ALWAYS,
+        choices=CodeVisibility.choices,
+    )
+    resend_policy = models.CharField(
+        "When a code is sent again",
+        max_length=10,
+        default=ResendPolicy.REPLACE,
+        db_default=ResendPolicy.REPLACE,
+        choices=ResendPolicy.choices,
+    )
+    contact_limit_10_minutes = models.PositiveSmallIntegerField(
+        "Codes per contact in 10 minutes",
+        default=5,
+        db_default=5,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+    )
+    contact_limit_day = models.PositiveSmallIntegerField(
+        "Codes per contact in 24 hours",
+        default=20,
+        db_default=20,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+    )
+    portal_limit_minute = models.PositiveIntegerField(
+        "Codes per minute in the whole account",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(100_000)],
+    )
+    resend_cooldown_seconds = models.PositiveSmallIntegerField(
+        "Seconds before an agent can send another code",
+        default=30,
+        db_default=30,
+        validators=[MaxValueValidator(3600)],
+    )
+    wrong_attempts_limit = models.PositiveSmallIntegerField(
+        "Wrong codes that lock a contact",
+        default=10,
+        db_default=10,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+    )
+    lock_minutes = models.PositiveSmallIntegerField(
+        "Minutes of the first lock",
+        default=15,
+        db_default=15,
+        validators=[MinValueValidator(1), MaxValueValidator(DAY_IN_MINUTES)],
+    )
+    longest_lock_minutes = models.PositiveSmallIntegerField(
+        "Minutes of the longest lock",
+        default=DAY_IN_MINUTES,
+        db_default=DAY_IN_MINUTES,
+        validators=[MinValueValidator(1), MaxValueValidator(DAY_IN_MINUTES)],
+    )
 
     class Meta:
         verbose_name = verbose_name_plural = "OTP settings"
         constraints = (
             models.CheckConstraint(
                 name="storing_needs_a_property", condition=Q(store_in_property=False) | ~Q(property_name="")
+            ),
+            models.CheckConstraint(
+                name="locks_grow",
+                condition=Q(longest_lock_minutes__gte=F("lock_minutes")),
+                violation_error_message="The longest lock cannot be shorter than the first one.",
             ),
         )
 
@@ -67,20 +146,59 @@ class OTPSettings(models.Model):
 
 
 class ContactGuard(models.Model):
-    """The row that is locked first by whatever concerns one contact's codes: it puts them in one line."""
+    """The row that is locked first by whatever concerns one contact's codes: it puts them in one line.
+
+    It also holds the contact's guess budget, which a new code does not refill: `wrong_attempts` since the last
+    success, lift or lock, and the locks since the last success or lift.
+    """
 
     portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
     contact_id = models.BigIntegerField()
+    wrong_attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    lock_count = models.PositiveSmallIntegerField(default=0, db_default=0)
+    locked_until = models.DateTimeField(null=True, blank=True)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.CharField(max_length=254, blank=True, default="", db_default="")
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=["portal", "contact_id"], name="one_guard_per_contact"),)
+        constraints = (
+            models.UniqueConstraint(fields=["portal", "contact_id"], name="one_guard_per_contact"),
+            models.CheckConstraint(
+                name="a_lift_is_somebodys",
+                condition=Q(lifted_at__isnull=True, lifted_by="") | Q(~Q(lifted_by=""), lifted_at__isnull=False),
+            ),
+        )
 
     def __str__(self) -> str:
         return f"guard {self.pk}"
 
+    def is_locked(self, now: dt.datetime) -> bool:
+        """Whether nothing that the contact submits at `now` is compared with a code."""
+        return self.locked_until is not None and self.locked_until > now
+
+    def attempts_remaining(self, settings: OTPSettings, now: dt.datetime) -> int:
+        """Return how many wrong answers the contact has left, over all codes."""
+        return 0 if self.is_locked(now) else max(0, settings.wrong_attempts_limit - self.wrong_attempts)
+
+    def count_wrong_attempt(self, settings: OTPSettings, now: dt.datetime) -> None:
+        """Use up one guess; with the last one lock the contact, each time for twice as long. Saves."""
+        self.wrong_attempts += 1
+        if self.wrong_attempts >= settings.wrong_attempts_limit:
+            minutes = min(settings.lock_minutes * 2**self.lock_count, settings.longest_lock_minutes)
+            self.locked_until = now + dt.timedelta(minutes=minutes)
+            self.lock_count += 1
+            self.wrong_attempts = 0
+        self.save(update_fields=["wrong_attempts", "lock_count", "locked_until"])
+
+    def refill(self) -> None:
+        """Give the whole budget back. Saves, if there is anything to save."""
+        if self.wrong_attempts or self.lock_count:
+            self.wrong_attempts, self.lock_count, self.locked_until = 0, 0, None
+            self.save(update_fields=["wrong_attempts", "lock_count", "locked_until"])
+
 
 class Source(models.TextChoices):
-    """What asked for a code."""
+    """What asked for a code, or for a check of one."""
 
     WORKFLOW = "workflow"
     TEST = "test"
@@ -103,9 +221,14 @@ class OneTimeCodeQuerySet(models.QuerySet["OneTimeCode"]):
         """Keep codes that would be accepted at `now`."""
         return self.filter(ended_at__isnull=True, expires_at__gt=now)
 
-    def end(self, reason: EndReason, at: dt.datetime) -> int:
-        """End codes and wipe their encrypted values; return how many. The digests stay, to tell late answers apart."""
-        return self.filter(ended_at__isnull=True).update(ended_at=at, end_reason=reason, code=None)
+    def end(self, reason: EndReason, at: dt.datetime, *, clear_property: bool = False) -> int:
+        """End codes and wipe their encrypted values; return how many. The digests stay, to tell late answers apart.
+
+        `clear_property` (of used codes only) records that the contact property is to hold them no longer.
+        """
+        return self.filter(ended_at__isnull=True).update(
+            ended_at=at, end_reason=reason, code=None, clears_property_on_success=clear_property
+        )
 
 
 class OneTimeCode(models.Model):
@@ -122,12 +245,18 @@ class OneTimeCode(models.Model):
     language = models.CharField(max_length=20, blank=True)
     code = EncryptedTextField(null=True)
     digest = models.BinaryField(max_length=32)
+    # the shape by which a submitted text is recognised as a guess; NULL: unknown, any shape counts
+    code_type = models.CharField(max_length=12, null=True)
+    code_length = models.PositiveSmallIntegerField(null=True)
+    wrong_attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
     expiry_minutes = models.PositiveSmallIntegerField()
     outputs_code = models.BooleanField(default=True)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=10, null=True, blank=True, choices=EndReason.choices)
+    # whoever verified it asked that the contact property no longer holds it
+    clears_property_on_success = models.BooleanField(default=False, db_default=False)
 
     objects = OneTimeCodeQuerySet.as_manager()
 
@@ -144,9 +273,14 @@ class OneTimeCode(models.Model):
                 name="an_ended_code_is_wiped", condition=Q(ended_at__isnull=True) | Q(code__isnull=True)
             ),
             models.CheckConstraint(name="a_code_expires_after_it_is_made", condition=Q(expires_at__gt=F("created_at"))),
+            models.CheckConstraint(
+                name="only_a_used_code_clears_its_property",
+                condition=Q(clears_property_on_success=False) | Q(end_reason=EndReason.USED, ended_at__isnull=False),
+            ),
         )
         indexes = (
             models.Index(fields=["portal", "contact_id", "-created_at"], name="codes_of_a_contact"),
+            models.Index(fields=["portal", "-created_at"], name="codes_of_a_portal"),
             models.Index(fields=["expires_at"], name="codes_to_expire", condition=Q(ended_at__isnull=True)),
         )
 
@@ -156,6 +290,12 @@ class OneTimeCode(models.Model):
     def is_live(self, now: dt.datetime) -> bool:
         """Whether the code would be accepted at `now`."""
         return self.ended_at is None and self.expires_at > now
+
+    def end_reason_at(self, now: dt.datetime) -> EndReason | None:
+        """Return why the code is not accepted at `now`, or None; its time may be over before anybody wrote that down."""
+        if self.end_reason is not None:
+            return EndReason(self.end_reason)
+        return None if self.expires_at > now else EndReason.EXPIRED
 
     def was_live(self, at: dt.datetime) -> bool:
         """Whether the code was accepted at `at`, as far as is known by now."""
@@ -233,3 +373,127 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel} of {self.code_id}"
+
+
+class VerificationResult(models.TextChoices):
+    """How a check ended, for workflows to branch on."""
+
+    VALID = "valid"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+
+
+class VerificationReason(models.TextChoices):
+    """Why a check ended as it did."""
+
+    VERIFIED = "verified"
+    WRONG_CODE = "wrong_code"
+    MALFORMED = "malformed"
+    EXPIRED = "expired"
+    LOCKED = "locked"
+    SUPERSEDED = "superseded"
+    ALREADY_USED = "already_used"
+    NOT_FOUND = "not_found"
+    RATE_LIMITED = "rate_limited"
+
+    @property
+    def result(self) -> VerificationResult:
+        """The branch that the reason belongs to."""
+        if self is VerificationReason.VERIFIED:
+            return VerificationResult.VALID
+        return VerificationResult.EXPIRED if self is VerificationReason.EXPIRED else VerificationResult.INVALID
+
+
+class Verification(models.Model):
+    """One check that came to a decision: what was answered, to be answered again and to be shown later.
+
+    `code` is the code that the decision was about, if there was one.
+    """
+
+    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
+    contact_id = models.BigIntegerField()
+    request_key = models.CharField(max_length=300)
+    source = models.CharField(max_length=8, choices=Source.choices)
+    code = models.ForeignKey(
+        OneTimeCode, on_delete=models.CASCADE, related_name="verifications", null=True, db_index=False
+    )
+    result = models.CharField(max_length=8, choices=VerificationResult.choices)
+    reason = models.CharField(max_length=12, choices=VerificationReason.choices)
+    attempts_remaining = models.PositiveSmallIntegerField()
+    verified_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(fields=["portal", "request_key"], name="one_verification_per_request"),
+            models.CheckConstraint(
+                name="a_result_follows_from_its_reason",
+                condition=Q(reason="verified", result="valid", code__isnull=False, verified_at__isnull=False)
+                | Q(reason="expired", result="expired", verified_at__isnull=True)
+                | Q(~Q(reason__in=["verified", "expired"]), result="invalid", verified_at__isnull=True),
+            ),
+        )
+        indexes = (
+            models.Index(fields=["portal", "contact_id", "-created_at"], name="verifications_of_a_contact"),
+            models.Index(fields=["code"], name="verifications_of_a_code", condition=Q(code__isnull=False)),
+        )
+
+    def __str__(self) -> str:
+        return f"verification {self.pk}: {self.reason}"
+
+
+class AuditQuerySet(models.QuerySet["AuditEvent"]):
+    """Reading only: what happened does not change."""
+
+    def update(self, **_: Any) -> int:
+        """Refuse. Raises TypeError."""
+        raise TypeError("Audit events are only ever added.")
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Refuse. Raises TypeError."""
+        raise TypeError("Audit events are only ever added.")
+
+
+class AuditEvent(models.Model):
+    """Something that a person did or saw. Written by `otp.audit` and by nobody else; never changed, never a code."""
+
+    class ActorKind(models.TextChoices):
+        """What kind of person, or that it was none."""
+
+        AGENT = "agent"
+        ADMIN = "admin"
+        STAFF = "staff"
+        SYSTEM = "system"
+
+    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=254)
+    actor_kind = models.CharField(max_length=6, choices=ActorKind.choices)
+    action = models.CharField(max_length=40)
+    contact_id = models.BigIntegerField(null=True, blank=True)
+    # the code it concerned, by what people see of it; not a key, so that the line outlives the row
+    reference = models.UUIDField(null=True, blank=True)
+    detail = models.JSONField(default=dict, blank=True)
+
+    objects = AuditQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-at", "-id")
+        indexes = (
+            models.Index(fields=["portal", "-at"], name="events_of_a_portal"),
+            models.Index(fields=["portal", "contact_id", "-at"], name="events_of_a_contact"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.action} at {self.at:%Y-%m-%d %H:%M:%S}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Add the event. Raises TypeError when it has been added already."""
+        if not self._state.adding:
+            raise TypeError("Audit events are only ever added.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *_: Any, **__: Any) -> tuple[int, dict[str, int]]:
+        """Refuse. Raises TypeError."""
+        raise TypeError("Audit events are only ever added.")

@@ -1,34 +1,27 @@
 """POST /hubspot/actions/generate-otp: a contact has reached the "Generate OTP" step of a workflow."""
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from django.utils import timezone
-from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from hubspot_integration import workflow_actions
 from hubspot_integration.authentication import WorkflowActionSignature
-from hubspot_integration.models import Portal
 from hubspot_integration.workflow_actions import Execution
 from otp import codes, services
 from otp.codes import CodeType
-from otp.models import Source
-from otp.services import Overrides
+from otp.endpoints import workflow_action
+from otp.endpoints.workflow_action import InvalidInput
+from otp.services import Limit, Overrides, RateLimited
 from otp.workflow_outputs import OTPError, failure, outputs_of
 
 # The step waits a little longer than its code lives: our own completion at expiry comes first.
 GRACE: Final = dt.timedelta(minutes=5)
 MAXIMUM_TEXT: Final = 200
-_SOURCES: Final = {"WORKFLOWS": Source.WORKFLOW, "TEST": Source.TEST}
-_CONTACT_TYPES: Final = {"", "CONTACT", "0-1"}
-
-
-class InvalidInput(Exception):
-    """An input of the step cannot be used. The message names the field and the remedy."""
 
 
 class GenerateOTPAction(APIView):
@@ -42,17 +35,11 @@ class GenerateOTPAction(APIView):
 
     def post(self, request: Request) -> Response:
         """Translate in, issue, translate out."""
-        try:
-            execution = workflow_actions.parse_execution(request._request.body)  # noqa: SLF001 (the bytes, as signed)
-        except workflow_actions.InvalidEnvelope as error:
-            return Response(
-                {"error": {"code": "invalid_request", "message": str(error)}}, status=status.HTTP_400_BAD_REQUEST
-            )
-        return Response(_answer(execution, timezone.now()))
+        return workflow_action.respond(request, _answer)
 
 
 def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:  # noqa: PLR0911 (one return per answer)
-    portal = Portal.objects.connected().select_related("grant").filter(id=execution.portal_id).first()
+    portal = workflow_action.connected_portal(execution)
     if portal is None:
         return _failed(
             OTPError.NOT_CONNECTED,
@@ -62,11 +49,11 @@ def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:  # noqa: 
         issued = services.issue_code(
             portal=portal,
             contact_id=execution.object_id,
-            address=_text(execution.inputs, "email", "Email Property"),
+            address=workflow_action.text(execution.inputs, "email", "Email Property"),
             first_name=_optional(execution.properties.get("firstname")),
-            language=_text(execution.inputs, "language", "Preferred Language Property")[:20],
-            request_key=f"workflow:{execution.callback_id}",
-            source=_source(execution),
+            language=workflow_action.text(execution.inputs, "language", "Preferred Language Property")[:20],
+            request_key=workflow_action.request_key(execution),
+            source=workflow_action.source(execution, done="generated"),
             workflow_id=execution.workflow_id,
             callback_id=execution.callback_id,
             overrides=_overrides(execution.inputs),
@@ -86,6 +73,8 @@ def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:  # noqa: 
         )
     except services.RequestKeyTaken:
         return _failed(OTPError.INVALID_INPUT, "This callbackId was used for another contact. Send a new one.")
+    except RateLimited as limited:
+        return _failed(OTPError.RATE_LIMITED, _too_many(limited, now))
     if issued.awaits_completion:
         return workflow_actions.blocked(expires_in=issued.code.expires_at + GRACE - now)
     outputs = outputs_of(issued.code, issued.deliveries, now)
@@ -96,22 +85,14 @@ def _failed(error: OTPError, message: str) -> dict[str, Any]:
     return workflow_actions.failed(failure(error, message))
 
 
-def _source(execution: Execution) -> Source:
-    if execution.object_type.upper() not in _CONTACT_TYPES:
-        raise InvalidInput("This action works on contacts only. Use it in a contact-based workflow.")
-    source = _SOURCES.get(execution.source)
-    if source is None:
-        raise InvalidInput("context.source is not WORKFLOWS. Codes are generated for workflows only.")
-    return source
-
-
 def _overrides(inputs: Mapping[str, Any]) -> Overrides:
-    wanted = _choice(inputs, "override_settings", "Override App Settings", ("true", "false"))
+    choice = workflow_action.choice
+    wanted = choice(inputs, "override_settings", "Override App Settings", ("true", "false"))
     if wanted != "true":
         return Overrides()
-    code_type = _choice(inputs, "code_type", "Code Type", tuple(CodeType))
-    length = _choice(inputs, "code_length", "Code Length", tuple(map(str, codes.LENGTHS)))
-    minutes = _choice(inputs, "expires_in_minutes", "Expires In (Minutes)", tuple(map(str, codes.EXPIRY_MINUTES)))
+    code_type = choice(inputs, "code_type", "Code Type", tuple(CodeType))
+    length = choice(inputs, "code_length", "Code Length", tuple(map(str, codes.LENGTHS)))
+    minutes = choice(inputs, "expires_in_minutes", "Expires In (Minutes)", tuple(map(str, codes.EXPIRY_MINUTES)))
     return Overrides(
         code_type=CodeType(code_type) if code_type else None,
         code_length=int(length) if length else None,
@@ -119,24 +100,31 @@ def _overrides(inputs: Mapping[str, Any]) -> Overrides:
     )
 
 
-def _choice(inputs: Mapping[str, Any], name: str, label: str, allowed: tuple[str, ...]) -> str:
-    value = inputs.get(name)
-    if value is None or value == "":
-        return ""
-    if value not in allowed:
-        raise InvalidInput(f"{label} must be one of {', '.join(allowed)}. Correct it in this workflow step.")
-    return str(value)
-
-
-def _text(inputs: Mapping[str, Any], name: str, label: str) -> str:
-    value = inputs.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or "\0" in value:
-        raise InvalidInput(f"{label} must be a text. Pick another property in this workflow step.")
-    return value.strip()
-
-
 def _optional(value: object) -> str:
     """Return a text that is nice to have; anything else counts as absent."""
     return value.replace("\0", "")[:MAXIMUM_TEXT] if isinstance(value, str) else ""
+
+
+_OF_WHOM: Final = {
+    Limit.RESEND_COOLDOWN: "A code was generated for this contact a moment ago.",
+    Limit.CONTACT_10_MINUTES: "This contact has been given as many codes as the OpsAgent settings allow in 10 minutes.",
+    Limit.CONTACT_DAY: "This contact has been given as many codes as the OpsAgent settings allow in 24 hours.",
+    Limit.PORTAL_MINUTE: "This HubSpot account has generated as many codes as the OpsAgent settings allow in a minute.",
+}
+
+
+def _too_many(limited: RateLimited, now: dt.datetime) -> str:
+    return f"{_OF_WHOM[limited.limit]} Try again in {_in_words(limited.retry_at - now)}."
+
+
+def _in_words(wait: dt.timedelta) -> str:
+    """Return a wait rounded up to seconds, minutes or hours: never too short."""
+    seconds = max(1, math.ceil(wait.total_seconds()))
+    for size, unit in ((3600, "hour"), (60, "minute")):
+        if seconds > 2 * size:
+            return _counted(math.ceil(seconds / size), unit)
+    return _counted(seconds, "second")
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"

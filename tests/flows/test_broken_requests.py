@@ -3,19 +3,51 @@
 import copy
 import json
 import random
+from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
+from django.test import Client
 from django.urls import get_resolver
 
+from hubspot_integration import client
 from hubspot_integration.models import Portal
-from otp.models import Delivery, OneTimeCode
+from otp.models import AuditEvent, Delivery, OneTimeCode, OTPSettings, Verification
 from tests.otp.test_generate_otp_action import execution
-from tests.signing import post_signed
+from tests.otp.test_otp_card import address
+from tests.signing import post_signed, signed_headers
+
+Body = Callable[[Portal, int], dict[str, Any]]
+CONTACT = 904
+
+
+def action(inputs: dict[str, Any]) -> Body:
+    """Return what makes executions of a workflow step, each for a contact of its own."""
+
+    def body(portal: Portal, number: int) -> dict[str, Any]:
+        target = {"objectId": number + 1, "objectType": "CONTACT", "properties": {"firstname": "Ada"}}
+        return execution(portal, callbackId=f"ap-{number}", object=target, inputs=inputs)
+
+    return body
+
+
+def order(contact: int | None = None, **more: Any) -> Body:
+    """Return what makes orders of the card, each for a contact of its own unless one is named."""
+    return lambda _, number: {"contactId": contact or number + 1, "idempotencyKey": f"order-{number}", **more}
+
 
 # What HubSpot calls, with a body that each understands.
-ENDPOINTS = {"/hubspot/actions/generate-otp": execution}
-ROUNDS = 400
+ENDPOINTS: dict[str, Body] = {
+    "/hubspot/actions/generate-otp": action({}),
+    "/hubspot/actions/verify-otp": action({"submitted_code": "482951"}),
+    "/hubspot/cards/otp/generate": order(),
+    "/hubspot/cards/otp/resend": order(),
+    "/hubspot/cards/otp/verify": order(code="482951"),
+    "/hubspot/cards/otp/reveal": order(CONTACT, reason="The mail has not come"),
+}
+QUERIES = ("/hubspot/cards/otp", "/hubspot/cards/settings")
+ROUNDS = 200
 
 JUNK: list[Any] = [
     None, True, False, 0, -1, 1.5, 10**30, 2**63, -(2**63), "", " ", "x" * 70_000, "\0", "ü" * 300, "1" * 5_000, [], {}, [None],
@@ -28,26 +60,68 @@ def test_it_is_tried_on_every_address_that_hubspot_calls() -> None:
     called = {
         route for route in routes if route.startswith(("/hubspot/actions", "/hubspot/cards", "/hubspot/webhooks"))
     }
-    assert called == set(ENDPOINTS)
+    assert called == {*ENDPOINTS, *QUERIES}
 
 
-@pytest.mark.django_db
+@pytest.fixture
+def busy(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> Portal:
+    """A portal that mails, in which HubSpot knows every contact, and one of them has a live code."""
+
+    def contact(_: int, __: int, properties: Sequence[str], **___: Any) -> dict[str, str]:
+        return {name: "ada@example.com" if name == "email" else "" for name in properties}
+
+    monkeypatch.setattr(client, "contact", contact)
+    OTPSettings.objects.filter(portal=portal).update(send_email=True)
+    path = address("/hubspot/cards/otp/generate", portal)
+    assert post_signed(path, {"contactId": CONTACT, "idempotencyKey": "the-first"}).json()["ok"]
+    return portal
+
+
 @pytest.mark.parametrize("path", ENDPOINTS)
-def test_it_survives_randomly_broken_bodies(portal: Portal, path: str) -> None:
+def test_it_survives_randomly_broken_bodies(busy: Portal, path: str) -> None:
     randomly = random.Random(path)
+    where = address(path, busy) if path.startswith("/hubspot/cards") else path
     refused = 0
     for number in range(ROUNDS):
-        body = _broken(ENDPOINTS[path](portal, callbackId=f"ap-{number}"), randomly)
+        body = _broken(ENDPOINTS[path](busy, number), randomly)
         before = _rows()
-        response = post_signed(path, body)
+        response = post_signed(where, body)
         assert response.status_code < 500, body[:500]
-        answer = response.json()
-        accepted = response.status_code == 200 and answer["outputFields"]["hs_execution_state"] != "FAIL_CONTINUE"
-        if not accepted:
+        if not _accepted(response):
             refused += 1
             assert _rows() == before, body[:500]
     # both kinds must occur, or this test shows nothing
     assert 0.2 * ROUNDS < refused < ROUNDS
+
+
+@pytest.mark.parametrize("path", QUERIES)
+def test_it_survives_randomly_broken_queries(busy: Portal, path: str) -> None:
+    randomly = random.Random(path)
+    refused = 0
+    for _ in range(ROUNDS):
+        query = parse_qsl(urlsplit(address(path, busy, contact=CONTACT)).query)
+        for _ in range(randomly.randint(1, 2)):
+            place = randomly.randrange(len(query))
+            name, value = query[place]
+            junk = quote(str(randomly.choice(JUNK))[:500], safe="")
+            query[place : place + 1] = randomly.choice([[], [(name, junk)], [(name, value)] * 2, [(junk, value)]])
+            if not query:
+                break
+        broken = f"{path}?{'&'.join(f'{name}={value}' for name, value in query)}"
+        headers = signed_headers(broken, b"", method="GET", versions=("v3",))
+        response = Client(raise_request_exception=False).get(broken, headers=headers, secure=True)
+        assert response.status_code < 500, broken
+        refused += not _accepted(response)
+    assert 0.2 * ROUNDS < refused <= ROUNDS
+
+
+def _accepted(response: Any) -> bool:
+    if response.status_code != 200:
+        return False
+    answer = response.json()
+    if "ok" in answer:
+        return bool(answer["ok"])
+    return bool(answer["outputFields"]["hs_execution_state"] != "FAIL_CONTINUE")
 
 
 def _broken(payload: dict[str, Any], randomly: random.Random) -> bytes:
@@ -82,8 +156,8 @@ def _somewhere(payload: dict[str, Any], randomly: random.Random) -> tuple[dict[s
         place = inner
 
 
-def _rows() -> tuple[int, int]:
-    return OneTimeCode.objects.count(), Delivery.objects.count()
+def _rows() -> list[int]:
+    return [model.objects.count() for model in (OneTimeCode, Delivery, Verification, AuditEvent)]
 
 
 def _leaves(resolver: Any) -> list[Any]:

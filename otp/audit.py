@@ -1,0 +1,78 @@
+"""The one way into the audit log: what people did and saw, a row and a log line each."""
+
+import datetime as dt
+import enum
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from hubspot_integration.models import Portal
+from otp.models import AuditEvent
+
+log = structlog.get_logger(__name__)
+
+ActorKind = AuditEvent.ActorKind
+
+
+class Action(enum.StrEnum):
+    """What was done or seen."""
+
+    CODE_ISSUED = "code_issued"
+    CODE_RESENT = "code_resent"
+    CODE_VIEWED = "code_viewed"
+    CODE_REVEALED = "code_revealed"
+    CODE_CHECKED = "code_checked"
+
+
+# Whoever did one of these has the code before their eyes already, where the portal shows codes at all.
+_SEEING: Final = (Action.CODE_ISSUED, Action.CODE_RESENT, Action.CODE_VIEWED, Action.CODE_REVEALED)
+
+
+def record(
+    *,
+    portal: Portal,
+    at: dt.datetime,
+    actor: str,
+    actor_kind: AuditEvent.ActorKind,
+    action: Action,
+    contact_id: int | None = None,
+    reference: UUID | None = None,
+    detail: Mapping[str, str] | None = None,
+) -> None:
+    """Write down that somebody did something. Runs in the caller's transaction: no deed without its line.
+
+    `actor` is an e-mail address or a name; `detail` never holds a code.
+    """
+    AuditEvent.objects.create(
+        portal=portal,
+        at=at,
+        actor=actor,
+        actor_kind=actor_kind,
+        action=action,
+        contact_id=contact_id,
+        reference=reference,
+        detail=dict(detail or {}),
+    )
+    log.info(
+        "audit",
+        portal_id=portal.id,
+        actor_kind=actor_kind.value,
+        action=action.value,
+        reference=None if reference is None else str(reference),
+    )
+
+
+def has_seen(*, portal: Portal, actor: str, contact_id: int, reference: UUID) -> bool:
+    """Whether it is on record that somebody has a code before their eyes."""
+    return AuditEvent.objects.filter(
+        portal=portal, contact_id=contact_id, reference=reference, actor=actor, action__in=_SEEING
+    ).exists()
+
+
+def is_recorded(*, portal: Portal, action: Action, contact_id: int, reference: UUID, detail: Mapping[str, str]) -> bool:
+    """Whether exactly this is on record: a request that HubSpot repeats is one deed."""
+    return AuditEvent.objects.filter(
+        portal=portal, contact_id=contact_id, reference=reference, action=action, detail=dict(detail)
+    ).exists()

@@ -1,0 +1,355 @@
+"""What a support agent can do from the contact record: see, generate, resend, check, reveal. One function each."""
+
+import datetime as dt
+import enum
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import transaction
+
+from hubspot_integration import client
+from hubspot_integration.models import ContactPropertyList, Portal
+from hubspot_integration.oauth import NotConnected
+from hubspot_integration.transport import HubSpotError
+from otp import audit, services
+from otp.audit import Action, ActorKind
+from otp.models import (
+    CodeVisibility,
+    ContactGuard,
+    Delivery,
+    OneTimeCode,
+    OTPSettings,
+    Source,
+    Verification,
+    VerificationReason,
+)
+from otp.services import Overrides
+from otp.workflow_outputs import outputs_of
+
+CONTACT_TIMEOUT: Final = 2.8
+"""Seconds that an agent waits for HubSpot's answer about a contact: with the connection at most three."""
+
+_LANGUAGE, _FIRST_NAME = "hs_language", "firstname"
+# They say something about what was typed or how often, nothing about the contact.
+_NO_CHECKS: Final = (VerificationReason.MALFORMED, VerificationReason.RATE_LIMITED)
+
+
+class Reason(enum.StrEnum):
+    """Why the card could not be served: the closed list that it has words for."""
+
+    NOT_CONNECTED = "not_connected"
+    NOT_FOUND = "not_found"
+    INVALID_INPUT = "invalid_input"
+    MISSING_EMAIL = "missing_email"
+    RATE_LIMITED = "rate_limited"
+    EMAIL_OFF = "email_off"
+    NO_ACTIVE_CODE = "no_active_code"
+    NOT_ALLOWED = "not_allowed"
+    HUBSPOT_UNAVAILABLE = "hubspot_unavailable"
+
+
+class Refused(Exception):
+    """What the agent wanted was not done. The message is a sentence with the next step; `retry_after` is in seconds."""
+
+    def __init__(self, reason: Reason, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A HubSpot user on a contact's record, as HubSpot vouches for: their portal and e-mail address."""
+
+    portal: Portal
+    email: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveCode:
+    """The code that would be accepted now. `code` is None where the portal hides it from this agent."""
+
+    code: str | None
+    expires_at: dt.datetime
+    recipient: str
+    reference: str
+    email_status: str
+    property_status: str
+    attempts_remaining: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What the card shows."""
+
+    active: ActiveCode | None
+    last_verification: Verification | None
+    settings: OTPSettings
+    property_label: str
+    at: dt.datetime
+
+
+def portal_settings(*, agent: Agent, now: dt.datetime) -> Overview:
+    """Return the portal's settings, about no contact in particular."""
+    settings = _settings(agent.portal)
+    return Overview(
+        active=None,
+        last_verification=None,
+        settings=settings,
+        property_label=_property_label(settings),
+        at=now,
+    )
+
+
+def overview(*, agent: Agent, contact_id: int, now: dt.datetime) -> Overview:
+    """Return what is true of a contact now. That the agent sees a code is recorded, once per code."""
+    return _overview(agent, contact_id, now)
+
+
+def generate(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datetime) -> Overview:
+    """Issue a code as the workflow action does. The same key issues one code, however often it comes. Raises Refused."""
+    return _issue(agent, contact_id, idempotency_key, Action.CODE_ISSUED, now)
+
+
+def resend(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datetime) -> Overview:
+    """Issue and mail a new code, where mail is on. The same key issues one code. Raises Refused."""
+    if not _settings(agent.portal).send_email:
+        raise Refused(
+            Reason.EMAIL_OFF, "E-mail is switched off. Ask an admin to switch it on in the OpsAgent settings."
+        )
+    return _issue(agent, contact_id, idempotency_key, Action.CODE_RESENT, now)
+
+
+def verify(
+    *, agent: Agent, contact_id: int, idempotency_key: str, submitted: str, now: dt.datetime
+) -> tuple[Verification, Overview]:
+    """Check what the customer reads out; the same key is one attempt. Raises Refused.
+
+    The code counts only for the address that the contact has at this moment.
+    """
+    request_key = _request_key(idempotency_key)
+    earlier = Verification.objects.filter(portal=agent.portal, request_key=request_key).first()
+    # A repeated check is answered from memory, whether HubSpot answers or not.
+    address = _read_contact(agent.portal, contact_id).address if earlier is None else ""
+    with transaction.atomic(), _in_words():
+        verification = services.verify_code(
+            portal=agent.portal,
+            contact_id=contact_id,
+            address=address,
+            submitted=submitted,
+            clear_property=False,
+            request_key=request_key,
+            source=Source.CARD,
+            now=now,
+        )
+        if verification.created_at == now:  # decided by this call, not remembered from an earlier one
+            audit.record(
+                portal=agent.portal,
+                at=now,
+                actor=agent.email,
+                actor_kind=ActorKind.AGENT,
+                action=Action.CODE_CHECKED,
+                contact_id=contact_id,
+                reference=verification.code_id,
+                detail={"reason": verification.reason},
+            )
+    return verification, _overview(agent, contact_id, now)
+
+
+def locked_for(*, agent: Agent, contact_id: int, now: dt.datetime) -> int:
+    """Return how many seconds the contact's guess budget stays locked; 0 when it is not."""
+    guard = ContactGuard.objects.filter(portal=agent.portal, contact_id=contact_id).first()
+    return _seconds(guard.locked_until, now) if guard and guard.locked_until else 0
+
+
+def reveal(*, agent: Agent, contact_id: int, idempotency_key: str, why: str, now: dt.datetime) -> Overview:
+    """Show the active code for a reason, which is recorded, once for the same key. Raises Refused."""
+    settings = _settings(agent.portal)
+    if settings.code_visibility == CodeVisibility.NEVER:
+        raise Refused(
+            Reason.NOT_ALLOWED, "This account does not show codes to agents. Ask the customer to read the code out."
+        )
+    code = _active(agent.portal, contact_id, now)
+    if code is None:
+        raise Refused(Reason.NO_ACTIVE_CODE, "There is no active code. Generate a new one.")
+    detail = {"why": why, "request": _request_key(idempotency_key)}
+    if not audit.is_recorded(
+        portal=agent.portal, action=Action.CODE_REVEALED, contact_id=contact_id, reference=code.id, detail=detail
+    ):
+        audit.record(
+            portal=agent.portal,
+            at=now,
+            actor=agent.email,
+            actor_kind=ActorKind.AGENT,
+            action=Action.CODE_REVEALED,
+            contact_id=contact_id,
+            reference=code.id,
+            detail=detail,
+        )
+    return _overview(agent, contact_id, now, revealed=code)
+
+
+def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, now: dt.datetime) -> Overview:
+    request_key = _request_key(idempotency_key)
+    # A repeated request is answered from memory, whether HubSpot answers or not.
+    is_known = OneTimeCode.objects.filter(portal=agent.portal, request_key=request_key).exists()
+    contact = _Contact() if is_known else _read_contact(agent.portal, contact_id)
+    with transaction.atomic(), _in_words(now):
+        issued = services.issue_code(
+            portal=agent.portal,
+            contact_id=contact_id,
+            address=contact.address,
+            first_name=contact.first_name,
+            language=contact.language,
+            request_key=request_key,
+            source=Source.CARD,
+            workflow_id="",
+            callback_id=None,
+            overrides=Overrides(),
+            now=now,
+        )
+        if not issued.repeated:
+            audit.record(
+                portal=agent.portal,
+                at=now,
+                actor=agent.email,
+                actor_kind=ActorKind.AGENT,
+                action=action,
+                contact_id=contact_id,
+                reference=issued.code.id,
+            )
+    return _overview(agent, contact_id, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Contact:
+    address: str = ""
+    first_name: str = ""
+    language: str = ""
+
+
+def _read_contact(portal: Portal, contact_id: int) -> _Contact:
+    """Ask HubSpot, now: what the browser says of a contact counts for nothing. Raises Refused."""
+    email = _settings(portal).email_property
+    try:
+        values = client.contact(portal.id, contact_id, [email, _FIRST_NAME, _LANGUAGE], timeout=CONTACT_TIMEOUT)
+    except NotConnected:
+        raise Refused(
+            Reason.NOT_CONNECTED,
+            "OpsAgent is not connected to this HubSpot account. Ask an admin to reconnect it in the OpsAgent settings.",
+        ) from None
+    except HubSpotError as error:
+        if error.permanent:
+            message = (
+                "HubSpot does not let OpsAgent read contacts. Ask an admin to reconnect it in the OpsAgent settings."
+            )
+            raise Refused(Reason.NOT_CONNECTED, message) from None
+        raise Refused(
+            Reason.HUBSPOT_UNAVAILABLE,
+            "HubSpot did not answer, so the contact could not be read. Try again in a moment.",
+            retry_after=math.ceil(error.retry_after) if error.retry_after else None,
+        ) from None
+    if values is None:
+        raise Refused(Reason.NOT_FOUND, "HubSpot does not know this contact. Reload the page.")
+    return _Contact(
+        address=values[email].replace("\0", ""),
+        first_name=values[_FIRST_NAME].replace("\0", "")[:200],
+        language=values[_LANGUAGE].replace("\0", "").strip()[:20],
+    )
+
+
+class _in_words:  # noqa: N801 (reads as a statement)
+    """Turn what the use cases raise into what an agent can do about it."""
+
+    def __init__(self, now: dt.datetime | None = None) -> None:
+        self._now = now
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
+        match error:
+            case services.MissingAddress():
+                message = "The contact has no e-mail address. Fill it in, then try again."
+                raise Refused(Reason.MISSING_EMAIL, message) from None
+            case services.InvalidAddress():
+                message = "The contact's e-mail address is not one. Correct it, then try again."
+                raise Refused(Reason.MISSING_EMAIL, message) from None
+            case services.RequestKeyTaken():
+                message = "This idempotencyKey was used for another contact. Reload the page and try again."
+                raise Refused(Reason.INVALID_INPUT, message) from None
+            case services.RateLimited() if self._now is not None:
+                seconds = _seconds(error.retry_at, self._now)
+                message = f"Too many codes for this contact. Try again in {seconds} seconds."
+                raise Refused(Reason.RATE_LIMITED, message, retry_after=seconds) from None
+
+
+def _overview(agent: Agent, contact_id: int, now: dt.datetime, *, revealed: OneTimeCode | None = None) -> Overview:
+    settings = _settings(agent.portal)
+    code = _active(agent.portal, contact_id, now)
+    is_shown = settings.code_visibility == CodeVisibility.ALWAYS or (revealed is not None and code == revealed)
+    if (
+        code is not None
+        and is_shown
+        and not audit.has_seen(portal=agent.portal, actor=agent.email, contact_id=contact_id, reference=code.id)
+    ):
+        audit.record(
+            portal=agent.portal,
+            at=now,
+            actor=agent.email,
+            actor_kind=ActorKind.AGENT,
+            action=Action.CODE_VIEWED,
+            contact_id=contact_id,
+            reference=code.id,
+        )
+    checks = Verification.objects.filter(portal=agent.portal, contact_id=contact_id)
+    return Overview(
+        active=None if code is None else _describe(code, settings, now, is_shown=is_shown),
+        last_verification=checks.exclude(reason__in=_NO_CHECKS).order_by("-created_at", "-id").first(),
+        settings=settings,
+        property_label=_property_label(settings),
+        at=now,
+    )
+
+
+def _describe(code: OneTimeCode, settings: OTPSettings, now: dt.datetime, *, is_shown: bool) -> ActiveCode:
+    deliveries: list[Delivery] = list(code.deliveries.all())
+    outputs = outputs_of(code, deliveries, now)
+    guard = ContactGuard.objects.filter(portal_id=code.portal_id, contact_id=code.contact_id).first() or ContactGuard()
+    return ActiveCode(
+        code=code.code if is_shown else None,
+        expires_at=code.expires_at,
+        recipient=code.address,
+        reference=str(code.id),
+        email_status=outputs["otp_email_status"],
+        property_status=outputs["otp_property_status"],
+        attempts_remaining=min(
+            services.MAXIMUM_WRONG_ATTEMPTS - code.wrong_attempts, guard.attempts_remaining(settings, now)
+        ),
+    )
+
+
+def _active(portal: Portal, contact_id: int, now: dt.datetime) -> OneTimeCode | None:
+    live = OneTimeCode.objects.live(now).filter(portal=portal, contact_id=contact_id)
+    return live.order_by("-created_at", "-id").first()
+
+
+def _settings(portal: Portal) -> OTPSettings:
+    return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal)
+
+
+def _property_label(settings: OTPSettings) -> str:
+    """Return what the portal calls the property that codes are stored in; empty when they are not."""
+    if not settings.store_in_property:
+        return ""
+    known = ContactPropertyList.objects.filter(portal=settings.portal_id).first()
+    labels = {item.get("name"): item.get("label") for item in known.properties} if known else {}
+    return labels.get(settings.property_name) or settings.property_name
+
+
+def _request_key(idempotency_key: str) -> str:
+    return f"card:{idempotency_key}"
+
+
+def _seconds(until: dt.datetime, now: dt.datetime) -> int:
+    return max(0, math.ceil((until - now).total_seconds()))

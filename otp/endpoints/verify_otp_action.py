@@ -1,0 +1,110 @@
+"""POST /hubspot/actions/verify-otp: a contact has reached the "Verify OTP" step of a workflow."""
+
+import datetime as dt
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from hubspot_integration import workflow_actions
+from hubspot_integration.authentication import WorkflowActionSignature
+from hubspot_integration.workflow_actions import Execution, epoch_milliseconds
+from otp import services
+from otp.endpoints import workflow_action
+from otp.endpoints.workflow_action import InvalidInput
+from otp.models import Verification, VerificationResult
+
+log = structlog.get_logger(__name__)
+
+
+class NoCheck(enum.StrEnum):
+    """Why nothing could be checked: the rest of the closed list of reasons that workflows branch on."""
+
+    NOT_CONNECTED = "not_connected"
+    INVALID_INPUT = "invalid_input"
+    INTERNAL = "internal"
+
+
+class VerifyOTPAction(APIView):
+    """Check what the enrolled contact submitted.
+
+    Answers 200 with outputs for everything a workflow can branch on, 400 for a body that cannot be answered,
+    401 for a request that HubSpot did not sign.
+    """
+
+    authentication_classes = (WorkflowActionSignature,)
+
+    def post(self, request: Request) -> Response:
+        """Translate in, verify, translate out."""
+        return workflow_action.respond(request, _answer)
+
+
+def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:
+    portal = workflow_action.connected_portal(execution)
+    if portal is None:
+        return _failed(execution, NoCheck.NOT_CONNECTED, "the app is not installed in this portal")
+    inputs = execution.inputs
+    try:
+        verification = services.verify_code(
+            portal=portal,
+            contact_id=execution.object_id,
+            address=workflow_action.text(inputs, "email", "Email Property"),
+            submitted=_submitted(inputs),
+            clear_property=_choice(inputs) == "true",
+            request_key=workflow_action.request_key(execution),
+            source=workflow_action.source(execution, done="checked"),
+            now=now,
+        )
+    except InvalidInput as error:
+        return _failed(execution, NoCheck.INVALID_INPUT, str(error))
+    except (services.MissingAddress, services.InvalidAddress):
+        return _failed(execution, NoCheck.INVALID_INPUT, "Email Property does not hold an e-mail address.")
+    except services.RequestKeyTaken:
+        return _failed(execution, NoCheck.INVALID_INPUT, "This callbackId was used for another contact.")
+    return workflow_actions.succeeded(outputs_of(verification))
+
+
+def outputs_of(verification: Verification) -> dict[str, str]:
+    """Return every output of the action for a check that came to a decision."""
+    verified_at = verification.verified_at
+    return {
+        "otp_result": verification.result,
+        "otp_reason": verification.reason,
+        "otp_attempts_remaining": str(verification.attempts_remaining),
+        "otp_verified_at": epoch_milliseconds(verified_at) if verified_at else "",
+    }
+
+
+def failure(reason: NoCheck) -> dict[str, str]:
+    """Return every output of the action when nothing could be checked."""
+    return {
+        "otp_result": VerificationResult.INVALID,
+        "otp_reason": reason,
+        "otp_attempts_remaining": "",
+        "otp_verified_at": "",
+    }
+
+
+def _failed(execution: Execution, reason: NoCheck, problem: str) -> dict[str, Any]:
+    # The action has no output for a sentence: what to mend stands in the log, and in words in the execution rule.
+    log.info("check_not_possible", portal_id=execution.portal_id, reason=reason.value, problem=problem)
+    return workflow_actions.failed(failure(reason))
+
+
+def _choice(inputs: Mapping[str, Any]) -> str:
+    label = "Delete code after successful verification"
+    return workflow_action.choice(inputs, "delete_after_success", label, ("true", "false"))
+
+
+def _submitted(inputs: Mapping[str, Any]) -> str:
+    """Return what the customer typed, as it is: whatever text that may be, it is theirs, and no mistake of the step."""
+    value = inputs.get("submitted_code")
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidInput("Submitted Code Property must be a text. Pick another property in this workflow step.")
+    return value

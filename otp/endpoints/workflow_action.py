@@ -1,0 +1,73 @@
+"""What the workflow actions share: the envelope, whom they work for, and how they read their inputs."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from django.utils import timezone
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hubspot_integration import workflow_actions
+from hubspot_integration.models import Portal
+from hubspot_integration.workflow_actions import Execution
+from otp.models import Source
+
+_SOURCES: Final = {"WORKFLOWS": Source.WORKFLOW, "TEST": Source.TEST}
+_CONTACT_TYPES: Final = {"", "CONTACT", "0-1"}
+
+
+class InvalidInput(Exception):
+    """An input of the step cannot be used. The message names the field and the remedy."""
+
+
+def respond(request: Request, answer: Callable[[Execution, dt.datetime], dict[str, Any]]) -> Response:
+    """Read an execution and send what `answer` makes of it now; 400 for a body that cannot be answered."""
+    try:
+        execution = workflow_actions.parse_execution(request._request.body)  # noqa: SLF001 (the bytes, as signed)
+    except workflow_actions.InvalidEnvelope as error:
+        return Response(
+            {"error": {"code": "invalid_request", "message": str(error)}}, status=status.HTTP_400_BAD_REQUEST
+        )
+    return Response(answer(execution, timezone.now()))
+
+
+def connected_portal(execution: Execution) -> Portal | None:
+    """Return the portal that the step runs in, with its grant; None where the app is not installed."""
+    return Portal.objects.connected().select_related("grant").filter(id=execution.portal_id).first()
+
+
+def request_key(execution: Execution) -> str:
+    """Return what makes a repeated execution the same request."""
+    return f"workflow:{execution.callback_id}"
+
+
+def source(execution: Execution, *, done: str) -> Source:
+    """Return what runs the step. Raises InvalidInput unless it is a contact-based workflow; `done` is what it does."""
+    if execution.object_type.upper() not in _CONTACT_TYPES:
+        raise InvalidInput("This action works on contacts only. Use it in a contact-based workflow.")
+    known = _SOURCES.get(execution.source)
+    if known is None:
+        raise InvalidInput(f"context.source is not WORKFLOWS. Codes are {done} for workflows only.")
+    return known
+
+
+def choice(inputs: Mapping[str, Any], name: str, label: str, allowed: tuple[str, ...]) -> str:
+    """Return an input that is one of a few values, or nothing. Raises InvalidInput."""
+    value = inputs.get(name)
+    if value is None or value == "":
+        return ""
+    if value not in allowed:
+        raise InvalidInput(f"{label} must be one of {', '.join(allowed)}. Correct it in this workflow step.")
+    return str(value)
+
+
+def text(inputs: Mapping[str, Any], name: str, label: str) -> str:
+    """Return an input that is a text, without space around it; empty when there is none. Raises InvalidInput."""
+    value = inputs.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidInput(f"{label} must be a text. Pick another property in this workflow step.")
+    return value.strip()
