@@ -6,8 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+PROJECT := hubspot_integration/project
+CARD_READY := $(PROJECT)/node_modules/.ready
+
 help: ## explain the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed; found $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11."; exit 1; }
@@ -16,24 +19,33 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -r requirements.txt -r requirements-dev.txt | sed -u -n 's/^Collecting \([^ ]*\).*/  \1/p;s/^Installing.*/  installing …/p;s/^Successfully.*/  done/p' ; exit $${PIPESTATUS[0]}
 	@touch $@
 
+$(CARD_READY): $(PROJECT)/package-lock.json
+	@echo "Installing HubSpot's own tools with npm (about a minute) …"
+	@npm --prefix $(PROJECT) ci --no-progress --loglevel error
+	@touch $@
+
 demo: $(READY) ## run everything on this machine and do the job once before your eyes (ONCE=1: end after the job)
 	@$(BIN)/python -m sandbox.local.demo $(if $(ONCE),--once)
 
 test: $(READY) ## all tests, on real PostgreSQL and Valkey
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(READY) ## everything that "clean" means: format, lint, types, imports, migrations, deployment, tests
+check: $(READY) $(CARD_READY) ## everything that "clean" means: format, lint, types, imports, migrations, deployment, the HubSpot project, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.checked_settings makemigrations --check --dry-run
 	$(BIN)/python -m tests.checked_settings check --deploy --fail-level WARNING
+	npm --prefix $(PROJECT) run --silent check
 	$(BIN)/python -m pytest $(ARGS)
 
 fix: $(READY) ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+e2e: $(READY) ## drive the card in headless Chromium (installs Debian's chromium where it is missing)
+	@$(BIN)/python -m pytest tests/browser -m browser $(ARGS)
 
 faults: $(READY) ## break everything around the product, one thing at a time, and count what got lost
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
@@ -45,4 +57,4 @@ lock: $(READY) ## resolve requirements*.in into pinned, hashed requirements*.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
-.PHONY: help demo test check fix faults bench lock
+.PHONY: help demo test check fix e2e faults bench lock

@@ -21,6 +21,9 @@ def create_app(hubspot: HubSpot) -> Starlette:
     routes: list[BaseRoute] = [route for module in api for route in module.routes()]
     routes += control.routes()
     routes += pages.routes()
+    # Built by sandbox/card_host/build.mjs; without it the contact page says how.
+    card_host = StaticFiles(directory=HERE / "card_host" / "dist", check_dir=False)
+    routes.append(Mount("/card-host", card_host, name="card-host"))
     routes.append(Mount("/static", StaticFiles(directory=HERE / "static"), name="static"))
     app = Starlette(routes=routes, exception_handlers={404: _not_found})
     app.state.hubspot = hubspot

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 
@@ -91,6 +92,7 @@ class Card:
     uid: str
     name: str
     location: str
+    entrypoint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Project:
     actions: Mapping[str, WorkflowAction]
     webhooks: Webhooks | None
     cards: tuple[Card, ...]
+    variables: Mapping[str, Any]
 
     @property
     def app_origin(self) -> str:

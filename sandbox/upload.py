@@ -63,9 +63,15 @@ def load(folder: Path, profile: str, overrides: Mapping[str, str]) -> Project:
             actions={action.uid: action for action in actions},
             webhooks=webhooks[0] if webhooks else None,
             cards=tuple(
-                Card(component["uid"], component["config"]["name"], component["config"]["location"])
+                Card(
+                    component["uid"],
+                    component["config"]["name"],
+                    component["config"]["location"],
+                    component["config"]["entrypoint"],
+                )
                 for component in components("app/cards")
             ),
+            variables=variables,
         )
     except KeyError as missing:
         raise ProjectError(f"A component below {root / 'app'} lacks the key {missing}") from None

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from sandbox.local import servers
+from sandbox.local import cards, servers
 from sandbox.local.administrator import Administrator
 from sandbox.local.system import ROOT, System, free_port
 
@@ -40,13 +40,20 @@ def main() -> int:
     try:
         with contextlib.ExitStack() as stack:
             system = _start(stack)
-            _do_the_job(system)
+            record = _do_the_job(system)
+            if not once:
+                _build_cards()
             _say("")
             _say("  Open   " + f"{system.app_url}/".ljust(34) + "the app: install it, its settings")
             _say(
                 "         "
                 + f"{system.sandbox_url}/".ljust(34)
                 + "HubSpot on your laptop: contacts, workflows, mailbox"
+            )
+            _say(
+                f"         {system.sandbox_url}{record}\n"
+                + " " * 43
+                + "that contact's record, with the card Generate OTP"
             )
             _say("         " + f"{LOGS.relative_to(ROOT)}/".ljust(34) + "the logs of every process")
             if not once:
@@ -81,8 +88,16 @@ def _start(stack: contextlib.ExitStack) -> System:
     return _timed("sandbox, mailbox, migrations, web, worker, beat", lambda: stack.enter_context(system))
 
 
-def _do_the_job(system: System) -> None:
-    """Install, set up, enrol one contact, and follow its code to every place it must reach."""
+def _build_cards() -> None:
+    """Build the card for the contact pages; without node the demo goes on, and says so."""
+    try:
+        _timed("the card for the contact pages", lambda: cards.build(lambda what: _say(f"  {what} …")))
+    except cards.NotBuilt as problem:
+        _say(f"  {problem}")
+
+
+def _do_the_job(system: System) -> str:
+    """Install, set up, enrol one contact, and follow its code to every place it must reach; return its record's path."""
     hubspot = httpx.Client(base_url=f"{system.sandbox_url}/sandbox/api", timeout=10)
     portal = hubspot.get("/portals").json()["portals"][0]
     installer = next(user for user in portal["users"] if user["mayInstall"])
@@ -145,6 +160,7 @@ def _do_the_job(system: System) -> None:
         raise JobFailed(f"HubSpot would complain: {run['violations']}")
     _say(f"  The same code stands in the outputs, the property and the mail: {code}")
     _verify(hubspot, portal["portalId"], contact["contactId"], workflows["opsagent_verify_otp"], code)
+    return f"/contacts/{portal['portalId']}/record/0-1/{contact['contactId']}"
 
 
 def _verify(hubspot: httpx.Client, portal_id: int, contact_id: int, workflow_id: int, code: str) -> None:

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from sandbox.accounts import Contact, Portal, TakenError
 from sandbox.hubspot import HubSpot
+from sandbox.pages import cards
 from sandbox.pages.rendering import not_found, page_of, render, see
 from sandbox.properties import InvalidValueError
 from sandbox.times import now
@@ -119,6 +120,7 @@ async def show_contact(
         writable=[item for item in shown if not item.read_only_value],
         workflows=hubspot.workflows_of(portal),
         executions=executions[: -RECENT - 1 : -1],
+        cards=cards.on_record(request, hubspot, portal, contact),
         error=error,
     )
 
