@@ -174,12 +174,13 @@ def _issue(
         return _repeat(earlier, now)
     address = _checked_address(address)
     settings = OTPSettings.objects.get_or_create(portal=portal)[0]
-    _check_limits(settings, contact_id=contact_id, source=source, now=now)
+    made_at = _made_at(portal, contact_id, settings, now)
+    _check_limits(settings, made_at, source, now)
     expiry_minutes = overrides.expiry_minutes or settings.expiry_minutes
     code_type = CodeType(overrides.code_type or settings.code_type)
     code_length = overrides.code_length or settings.code_length
     plain = codes.generate(code_type, code_length)
-    if settings.resend_policy == ResendPolicy.REPLACE:
+    if made_at and settings.resend_policy == ResendPolicy.REPLACE:
         OneTimeCode.objects.live(now).filter(portal=portal, contact_id=contact_id).end(EndReason.SUPERSEDED, now)
     code = OneTimeCode.objects.create(
         portal=portal,
@@ -223,11 +224,24 @@ def _issue(
 
 def lock_contact(*, portal_id: int, contact_id: int) -> ContactGuard:
     """Wait until this transaction is the only one that concerns the contact's codes, and keep it so."""
-    guards = ContactGuard.objects.select_for_update()
-    return guards.get_or_create(portal_id=portal_id, contact_id=contact_id)[0]
+    # One statement, for new and known contacts alike: whoever meets the conflict waits until the other transaction ends,
+    # and gets the row as that one left it.
+    return ContactGuard.objects.raw(
+        "INSERT INTO otp_contactguard (portal_id, contact_id) VALUES (%s, %s) "
+        "ON CONFLICT (portal_id, contact_id) DO UPDATE SET wrong_attempts = otp_contactguard.wrong_attempts "
+        "RETURNING *",
+        [portal_id, contact_id],
+    )[0]
 
 
-def _check_limits(settings: OTPSettings, *, contact_id: int, source: Source, now: dt.datetime) -> None:
+def _made_at(portal: Portal, contact_id: int, settings: OTPSettings, now: dt.datetime) -> list[dt.datetime]:
+    """Return when the contact's latest codes of the last 24 hours were made, the newest first: as many as can matter."""
+    enough = max(settings.contact_limit_10_minutes, settings.contact_limit_day)
+    made = OneTimeCode.objects.filter(portal=portal, contact_id=contact_id, created_at__gt=now - _DAY)
+    return list(made.order_by("-created_at").values_list("created_at", flat=True)[:enough])
+
+
+def _check_limits(settings: OTPSettings, made_at: list[dt.datetime], source: Source, now: dt.datetime) -> None:
     """Raise RateLimited when a code made at `now` would be one too many. The contact is locked by then."""
     limits = [
         (Limit.CONTACT_10_MINUTES, settings.contact_limit_10_minutes, 10 * _MINUTE),
@@ -235,20 +249,20 @@ def _check_limits(settings: OTPSettings, *, contact_id: int, source: Source, now
     ]
     if source is Source.CARD:
         limits.append((Limit.RESEND_COOLDOWN, 1, dt.timedelta(seconds=settings.resend_cooldown_seconds)))
-    made = OneTimeCode.objects.filter(portal=settings.portal_id).order_by("-created_at")
-    made_at = made.filter(contact_id=contact_id, created_at__gt=now - _DAY).values_list("created_at", flat=True)
-    earlier = list(made_at[: max(allowed for _, allowed, _ in limits)])
     reached = [
-        (earlier[allowed - 1] + period, limit)
+        (made_at[allowed - 1] + period, limit)
         for limit, allowed, period in limits
-        if len(earlier) >= allowed and earlier[allowed - 1] + period > now
+        if len(made_at) >= allowed and made_at[allowed - 1] + period > now
     ]
     if not reached and settings.portal_limit_minute is not None:
         # Only now, and only in a portal with a ceiling, contacts wait for each other: counted exactly, or not at all.
         OTPSettings.objects.select_for_update(no_key=True).get(portal=settings.portal_id)
         last = settings.portal_limit_minute - 1
-        crowd = made.filter(created_at__gt=now - _MINUTE).values_list("created_at", flat=True)[last : last + 1]
-        reached = [(created_at + _MINUTE, Limit.PORTAL_MINUTE) for created_at in crowd]
+        crowd = OneTimeCode.objects.filter(portal=settings.portal_id, created_at__gt=now - _MINUTE)
+        reached = [
+            (created_at + _MINUTE, Limit.PORTAL_MINUTE)
+            for created_at in crowd.order_by("-created_at").values_list("created_at", flat=True)[last : last + 1]
+        ]
     if reached:
         retry_at, limit = max(reached)
         log.info("code_refused", portal_id=settings.portal_id, source=source, limit=limit.value, retry_at=str(retry_at))
