@@ -21,7 +21,7 @@ $(READY): requirements.txt requirements-dev.txt
 
 $(CARD_READY): $(PROJECT)/package-lock.json
 	@echo "Installing HubSpot's own tools with npm (about a minute) …"
-	@cd $(PROJECT) && npm install --no-save --no-progress --loglevel error  # not `npm ci`: it wants every platform's binaries
+	@cd $(PROJECT) && npm ci --no-progress --loglevel error
 	@touch $@
 
 demo: $(READY) ## run everything on this machine and do the job once before your eyes (ONCE=1: end after the job)

@@ -37,8 +37,7 @@ def _build(say: Callable[[str], None]) -> None:
     for folder in (PROJECT, HOST):
         if not _is_installed(folder):
             say(f"installing what {folder.relative_to(ROOT)} needs, once")
-            # Not `npm ci`: it refuses a lock file that leaves out other platforms' optional binaries.
-            _run(["npm", "install", "--no-save", "--silent"], folder)
+            _run(["npm", "ci", "--silent"], folder)
     if _is_stale():
         _run(["node", "build.mjs", str(PROJECT)], HOST)
 
