@@ -51,7 +51,7 @@ faults: $(READY) ## break everything around the product, one thing at a time, an
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
 bench: $(READY) ## measure, as ratios to the limit programs in benchmarks/
-	@$(BIN)/python -m benchmarks.generate
+	@$(BIN)/python -m benchmarks.endpoints
 
 lock: $(READY) ## resolve requirements*.in into pinned, hashed requirements*.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt

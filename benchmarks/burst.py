@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.generate import RESULTS
+from benchmarks.endpoints import RESULTS
 from sandbox.local import servers
 from sandbox.local.administrator import Administrator
 from sandbox.local.control import Control

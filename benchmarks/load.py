@@ -6,8 +6,9 @@ import hmac
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import cast
 
 import uvloop
@@ -26,20 +27,22 @@ class Result:
         return 1000 * self.latencies[min(len(self.latencies) - 1, int(len(self.latencies) * share))]
 
 
-def executions(*, portal_id: int, first: int, count: int) -> list[bytes]:
-    """Return bodies of Generate OTP executions, each for a contact of its own; about 1.2 KB like HubSpot's."""
+def executions(
+    *, portal_id: int, first: int, count: int, inputs: Mapping[str, str] = MappingProxyType({})
+) -> list[bytes]:
+    """Return bodies of executions with these inputs besides the usual ones, each for a contact of its own; about 1.2 KB like HubSpot's."""
     bodies = []
     for number in range(first, first + count):
-        inputs = {"email": f"contact{number}@example.com", "language": "en", "override_settings": "false"}
+        fields = {"email": f"contact{number}@example.com", "language": "en", "override_settings": "false", **inputs}
         payload = {
             "callbackId": f"ap-{portal_id}-{number}-7-0",
             "origin": {"portalId": portal_id, "actionDefinitionId": 264737568, "actionDefinitionVersion": 3,
                        "extensionDefinitionId": 264737568, "extensionDefinitionVersionId": 3},
             "context": {"workflowId": 192814114, "actionId": 7, "source": "WORKFLOWS"},
             "object": {"objectId": number, "objectType": "CONTACT", "properties": {"firstname": "Ada"}},
-            "fields": inputs,
-            "inputFields": inputs,
-            "typedInputs": {name: {"value": value, "type": "STRING"} for name, value in inputs.items()},
+            "fields": fields,
+            "inputFields": fields,
+            "typedInputs": {name: {"value": value, "type": "STRING"} for name, value in fields.items()},
             "padding": "x" * 300,
         }  # fmt: skip
         bodies.append(json.dumps(payload, separators=(",", ":")).encode())
