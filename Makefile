@@ -38,7 +38,7 @@ check: $(READY) $(CARD_READY) ## everything that "clean" means: format, lint, ty
 	$(BIN)/python -m tests.checked_settings makemigrations --check --dry-run
 	$(BIN)/python -m tests.checked_settings check --deploy --fail-level WARNING
 	npm --prefix $(PROJECT) run --silent check
-	$(BIN)/python -m pytest $(ARGS)
+	@$(MAKE) --no-print-directory test
 
 fix: $(READY) ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .
