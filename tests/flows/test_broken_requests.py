@@ -47,7 +47,7 @@ ENDPOINTS: dict[str, Body] = {
     "/hubspot/cards/otp/reveal": order(CONTACT, reason="The mail has not come"),
 }
 QUERIES = ("/hubspot/cards/otp", "/hubspot/cards/settings")
-ROUNDS = 200
+ROUNDS = 400
 
 JUNK: list[Any] = [
     None, True, False, 0, -1, 1.5, 10**30, 2**63, -(2**63), "", " ", "x" * 70_000, "\0", "ü" * 300, "1" * 5_000, [], {}, [None],

@@ -315,8 +315,8 @@ def test_the_product_never_disagrees_with_the_model() -> None:
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=25,
-            stateful_step_count=30,
+            max_examples=80,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
