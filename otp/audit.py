@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from hubspot_integration.models import Portal
-from otp.models import AuditEvent
+from otp.models import AuditEvent, ContactGuard
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +24,7 @@ class Action(enum.StrEnum):
     CODE_VIEWED = "code_viewed"
     CODE_REVEALED = "code_revealed"
     CODE_CHECKED = "code_checked"
+    LOCK_LIFTED = "lock_lifted"
 
 
 # Whoever did one of these has the code before their eyes already, where the portal shows codes at all.
@@ -43,7 +44,7 @@ def record(
 ) -> None:
     """Write down that somebody did something. Runs in the caller's transaction: no deed without its line.
 
-    `actor` is an e-mail address or a name; `detail` never holds a code.
+    `actor` is an e-mail address or a name; `detail` never holds a code. A contact appears by its pseudonym only.
     """
     AuditEvent.objects.create(
         portal=portal,
@@ -51,7 +52,7 @@ def record(
         actor=actor,
         actor_kind=actor_kind,
         action=action,
-        contact_id=contact_id,
+        contact=None if contact_id is None else pseudonym_of(portal_id=portal.id, contact_id=contact_id),
         reference=reference,
         detail=dict(detail or {}),
     )
@@ -64,15 +65,17 @@ def record(
     )
 
 
-def has_seen(*, portal: Portal, actor: str, contact_id: int, reference: UUID) -> bool:
+def pseudonym_of(*, portal_id: int, contact_id: int) -> UUID:
+    """Return what the audit log calls a contact; a contact it has not met gets its name here."""
+    guard, _ = ContactGuard.objects.get_or_create(portal_id=portal_id, contact_id=contact_id)
+    return guard.pseudonym
+
+
+def has_seen(*, portal: Portal, actor: str, reference: UUID) -> bool:
     """Whether it is on record that somebody has a code before their eyes."""
-    return AuditEvent.objects.filter(
-        portal=portal, contact_id=contact_id, reference=reference, actor=actor, action__in=_SEEING
-    ).exists()
+    return AuditEvent.objects.filter(portal=portal, reference=reference, actor=actor, action__in=_SEEING).exists()
 
 
-def is_recorded(*, portal: Portal, action: Action, contact_id: int, reference: UUID, detail: Mapping[str, str]) -> bool:
+def is_recorded(*, portal: Portal, action: Action, reference: UUID, detail: Mapping[str, str]) -> bool:
     """Whether exactly this is on record: a request that HubSpot repeats is one deed."""
-    return AuditEvent.objects.filter(
-        portal=portal, contact_id=contact_id, reference=reference, action=action, detail=dict(detail)
-    ).exists()
+    return AuditEvent.objects.filter(portal=portal, reference=reference, action=action, detail=dict(detail)).exists()

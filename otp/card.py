@@ -174,9 +174,7 @@ def reveal(*, agent: Agent, contact_id: int, idempotency_key: str, why: str, now
     if code is None:
         raise Refused(Reason.NO_ACTIVE_CODE, "There is no active code. Generate a new one.")
     detail = {"why": why, "request": _request_key(idempotency_key)}
-    if not audit.is_recorded(
-        portal=agent.portal, action=Action.CODE_REVEALED, contact_id=contact_id, reference=code.id, detail=detail
-    ):
+    if not audit.is_recorded(portal=agent.portal, action=Action.CODE_REVEALED, reference=code.id, detail=detail):
         audit.record(
             portal=agent.portal,
             at=now,
@@ -288,11 +286,7 @@ def _overview(agent: Agent, contact_id: int, now: dt.datetime, *, revealed: OneT
     settings = _settings(agent.portal)
     code = _active(agent.portal, contact_id, now)
     is_shown = settings.code_visibility == CodeVisibility.ALWAYS or (revealed is not None and code == revealed)
-    if (
-        code is not None
-        and is_shown
-        and not audit.has_seen(portal=agent.portal, actor=agent.email, contact_id=contact_id, reference=code.id)
-    ):
+    if code is not None and is_shown and not audit.has_seen(portal=agent.portal, actor=agent.email, reference=code.id):
         audit.record(
             portal=agent.portal,
             at=now,

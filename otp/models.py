@@ -2,8 +2,10 @@
 
 import datetime as dt
 from typing import Any
+from uuid import uuid4
 
 import uuid_utils.compat as uuids
+from django.contrib.postgres.functions import RandomUUID
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -128,6 +130,9 @@ class OTPSettings(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(DAY_IN_MINUTES)],
     )
 
+    # raised by the database with every change (migration 0004): who read an older version knows it
+    version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
+
     class Meta:
         verbose_name = verbose_name_plural = "OTP settings"
         constraints = (
@@ -157,16 +162,13 @@ class ContactGuard(models.Model):
     wrong_attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
     lock_count = models.PositiveSmallIntegerField(default=0, db_default=0)
     locked_until = models.DateTimeField(null=True, blank=True)
-    lifted_at = models.DateTimeField(null=True, blank=True)
-    lifted_by = models.CharField(max_length=254, blank=True, default="", db_default="")
+    # What the audit log calls the contact. This row alone says who it is: with the row that knowledge is gone.
+    pseudonym = models.UUIDField(default=uuid4, db_default=RandomUUID(), editable=False)
 
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=["portal", "contact_id"], name="one_guard_per_contact"),
-            models.CheckConstraint(
-                name="a_lift_is_somebodys",
-                condition=Q(lifted_at__isnull=True, lifted_by="") | Q(~Q(lifted_by=""), lifted_at__isnull=False),
-            ),
+            models.UniqueConstraint(fields=["pseudonym"], name="one_contact_per_pseudonym"),
         )
 
     def __str__(self) -> str:
@@ -241,6 +243,8 @@ class OneTimeCode(models.Model):
     source = models.CharField(max_length=8, choices=Source.choices)
     workflow_id = models.CharField(max_length=32, blank=True)
     address = EncryptedTextField()
+    # by which staff and admins find an address that only the key holder can read
+    address_digest = models.BinaryField(max_length=32, db_default=b"")
     first_name = EncryptedTextField(null=True)
     language = models.CharField(max_length=20, blank=True)
     code = EncryptedTextField(null=True)
@@ -281,6 +285,7 @@ class OneTimeCode(models.Model):
         indexes = (
             models.Index(fields=["portal", "contact_id", "-created_at"], name="codes_of_a_contact"),
             models.Index(fields=["portal", "-created_at"], name="codes_of_a_portal"),
+            models.Index(fields=["portal", "address_digest", "-created_at"], name="codes_of_an_address"),
             models.Index(fields=["expires_at"], name="codes_to_expire", condition=Q(ended_at__isnull=True)),
         )
 
@@ -456,11 +461,15 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """Something that a person did or saw. Written by `otp.audit` and by nobody else; never changed, never a code."""
+    """Something that was done or seen. Written by `otp.audit` and by nobody else; never changed, never a code.
+
+    `contact` is the pseudonym that the contact's guard maps to a HubSpot contact, for as long as the guard exists.
+    """
 
     class ActorKind(models.TextChoices):
-        """What kind of person, or that it was none."""
+        """What kind of person, or what else."""
 
+        WORKFLOW = "workflow"
         AGENT = "agent"
         ADMIN = "admin"
         STAFF = "staff"
@@ -469,9 +478,9 @@ class AuditEvent(models.Model):
     portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
     at = models.DateTimeField()
     actor = models.CharField(max_length=254)
-    actor_kind = models.CharField(max_length=6, choices=ActorKind.choices)
+    actor_kind = models.CharField(max_length=8, choices=ActorKind.choices)
     action = models.CharField(max_length=40)
-    contact_id = models.BigIntegerField(null=True, blank=True)
+    contact = models.UUIDField(null=True, blank=True)
     # the code it concerned, by what people see of it; not a key, so that the line outlives the row
     reference = models.UUIDField(null=True, blank=True)
     detail = models.JSONField(default=dict, blank=True)
@@ -482,7 +491,7 @@ class AuditEvent(models.Model):
         ordering = ("-at", "-id")
         indexes = (
             models.Index(fields=["portal", "-at"], name="events_of_a_portal"),
-            models.Index(fields=["portal", "contact_id", "-at"], name="events_of_a_contact"),
+            models.Index(fields=["portal", "contact", "-at"], name="events_of_a_contact"),
         )
 
     def __str__(self) -> str:

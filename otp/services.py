@@ -15,7 +15,8 @@ from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
 from hubspot_integration.models import Portal
-from otp import codes, tasks
+from otp import audit, codes, tasks
+from otp.audit import Action, ActorKind
 from otp.codes import CodeType
 from otp.models import (
     ChannelName,
@@ -189,6 +190,9 @@ def _issue(
         source=source,
         workflow_id=workflow_id,
         address=address,
+        address_digest=codes.address_digests(
+            peppers=django_settings.CODE_PEPPERS[:1], portal_id=portal.id, address=address
+        )[0],
         first_name=first_name or None,
         language=language,
         code=plain,
@@ -420,9 +424,14 @@ def lift_lock(*, portal: Portal, contact_id: int, lifted_by: str, now: dt.dateti
         if not guard.is_locked(now):
             return False
         guard.refill()
-        guard.lifted_at, guard.lifted_by = now, lifted_by
-        guard.save(update_fields=["lifted_at", "lifted_by"])
-    log.info("lock_lifted", portal_id=portal.id, lifted_by=lifted_by)
+        audit.record(
+            portal=portal,
+            at=now,
+            actor=lifted_by,
+            actor_kind=ActorKind.STAFF,
+            action=Action.LOCK_LIFTED,
+            contact_id=contact_id,
+        )
     return True
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from hubspot_integration.models import Portal
 from otp import codes, services
-from otp.models import ContactGuard, EndReason, OneTimeCode, Source, Verification
+from otp.models import AuditEvent, ContactGuard, EndReason, OneTimeCode, Source, Verification
 from tests import factories
 from tests.hubspot import eventually
 from tests.otp import test_generate_otp_action as generate
@@ -366,15 +366,16 @@ def test_it_lets_staff_lift_a_lock_and_records_who_did(ada: Customer) -> None:
     now = timezone.now()
     assert services.lift_lock(portal=ada.portal, contact_id=904, lifted_by="grace", now=now)
     guard = ContactGuard.objects.get()
-    assert (guard.lifted_at, guard.lifted_by, guard.lock_count) == (now, "grace", 0)
+    event = AuditEvent.objects.get(action="lock_lifted")
+    assert (event.at, event.actor, event.contact, guard.lock_count) == (now, "grace", guard.pseudonym, 0)
     assert ada.submit(code)[1] == "verified"
 
 
 def test_it_records_no_lift_where_there_was_no_lock(ada: Customer) -> None:
     ada.submit(other_than(ada.code()))
     assert not services.lift_lock(portal=ada.portal, contact_id=904, lifted_by="grace", now=timezone.now())
-    guard = ContactGuard.objects.get()
-    assert (guard.lifted_at, guard.lifted_by, guard.wrong_attempts) == (None, "", 1)
+    assert not AuditEvent.objects.filter(action="lock_lifted").exists()
+    assert ContactGuard.objects.get().wrong_attempts == 1
 
 
 # ------------------------------------------------------------------ codes that have ended, and codes of others
