@@ -25,6 +25,7 @@ class Action(enum.StrEnum):
     CODE_REVEALED = "code_revealed"
     CODE_CHECKED = "code_checked"
     LOCK_LIFTED = "lock_lifted"
+    TEST_MAIL_SENT = "test_mail_sent"
 
 
 # Whoever did one of these has the code before their eyes already, where the portal shows codes at all.

@@ -70,6 +70,9 @@ class OTPSettings(models.Model):
         validators=[MaxLengthValidator(TEXT_LIMIT)],
         blank=True,
     )
+    sender_name = models.CharField("Sender Name", max_length=100, blank=True, db_default="")
+    reply_to = models.EmailField("Reply-To Address", blank=True, db_default="")
+    default_language = models.CharField("Default Language", max_length=20, default="en", db_default="en")
     wait_until_delivered = models.BooleanField("Wait until delivered", default=False)
     output_code = models.BooleanField("Give the code to later workflow steps", default=True)
     email_property = models.CharField("E-mail Property", max_length=100, default="email", db_default="email")
@@ -148,6 +151,29 @@ class OTPSettings(models.Model):
 
     def __str__(self) -> str:
         return f"settings of portal {self.portal_id}"
+
+
+class EmailTexts(models.Model):
+    """A portal's own texts for the mail in one language, besides the default ones in its settings.
+
+    An empty text is "not written": the app's own in that language takes its place (`emails.languages.choose`).
+    """
+
+    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="email_texts", db_index=False)
+    # as `emails.languages.normalise` spells it
+    language = models.CharField("Language", max_length=20)
+    subject = models.CharField("Email Subject", max_length=150, blank=True)
+    greeting = models.CharField("Greeting", max_length=200, blank=True)
+    body_text = models.TextField("Body Text", validators=[MaxLengthValidator(TEXT_LIMIT)], blank=True)
+    footer_text = models.TextField("Footer Text", validators=[MaxLengthValidator(TEXT_LIMIT)], blank=True)
+
+    class Meta:
+        verbose_name = verbose_name_plural = "texts of a language"
+        ordering = ("language",)
+        constraints = (models.UniqueConstraint(fields=["portal", "language"], name="one_set_of_texts_per_language"),)
+
+    def __str__(self) -> str:
+        return f"texts of portal {self.portal_id} in {self.language}"
 
 
 class ContactGuard(models.Model):

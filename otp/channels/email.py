@@ -1,16 +1,12 @@
 """Mails codes to the contact's address: one message per code, many messages over one connection."""
 
 from collections.abc import Generator, Iterator
-from email.utils import parseaddr
 
-from django.conf import settings
-from django.utils.dateformat import format as format_date
-
-from emails.content import Content, Texts, compose
 from emails.messages import Message, send_each
 from hubspot_integration.models import Portal
 from otp.channels.base import Clock, Outcome
-from otp.models import Delivery, OTPSettings
+from otp.mail import Letterhead
+from otp.models import Delivery
 
 
 class EmailChannel:
@@ -26,7 +22,7 @@ class EmailChannel:
 
         A slow server can take longer than a code lives: each is looked at again when its turn comes.
         """
-        otp_settings = OTPSettings.objects.get(portal=portal)
+        letterhead = Letterhead.of(portal)
         handed_over: list[Delivery] = []
         too_late: list[Delivery] = []
 
@@ -34,7 +30,7 @@ class EmailChannel:
             for delivery in batch:
                 if delivery.code.is_live(clock()):
                     handed_over.append(delivery)
-                    yield _message(delivery, portal, otp_settings)
+                    yield _message(delivery, letterhead)
                 else:
                     too_late.append(delivery)
 
@@ -49,32 +45,14 @@ class EmailChannel:
         yield [Outcome.failed(delivery, "expired") for delivery in too_late]
 
 
-def _message(delivery: Delivery, portal: Portal, otp_settings: OTPSettings) -> Message:
-    sender_domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
-    return Message(
-        to=delivery.code.address,
-        content=_content(delivery, portal, otp_settings),
-        message_id=f"{delivery.code_id}@{sender_domain}",  # the same for every attempt: a receiver can tell doubles
-    )
-
-
-def _content(delivery: Delivery, portal: Portal, otp_settings: OTPSettings) -> Content:
+def _message(delivery: Delivery, letterhead: Letterhead) -> Message:
     code = delivery.code
-    return compose(
-        Texts(
-            subject=otp_settings.email_subject,
-            greeting=otp_settings.greeting,
-            body=otp_settings.body_text,
-            footer=otp_settings.footer_text,
-        ),
+    content = letterhead.content(
         code=code.code or "",
-        values={
-            "expiry_minutes": str(code.expiry_minutes),
-            "expires_at": format_date(code.expires_at.astimezone(portal.zone), "Y-m-d H:i T"),
-            "first_name": code.first_name or "",
-            "company": portal.hub_domain,
-            "reference": str(code.id),
-        },
-        language="en",
-        right_to_left=False,
+        first_name=code.first_name or "",
+        language=code.language,
+        expiry_minutes=code.expiry_minutes,
+        expires_at=code.expires_at,
+        reference=code.id,
     )
+    return letterhead.message(to=code.address, content=content, reference=code.id)

@@ -42,13 +42,17 @@ def mail(
 
 
 class Shown(HTMLParser):
-    """The tags of an HTML page, and the text that a reader sees: its body, with a line break for every <br>."""
+    """The tags of an HTML page, and the text that a reader sees: its body, with a line break for every <br>.
+
+    The hidden line for inboxes is kept apart, as `preheader`.
+    """
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[str] = []
         self.attributes: dict[str, list[tuple[str, str | None]]] = {}
-        self.text = ""
+        self.text = self.preheader = ""
+        self.hidden = False
         self.feed(html)
         self.close()
 
@@ -59,9 +63,17 @@ class Shown(HTMLParser):
             self.text += "\n"
         elif tag == "body":
             self.text = ""
+        elif tag == "div":
+            self.hidden = ("aria-hidden", "true") in attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        self.hidden = self.hidden and tag != "div"
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.hidden:
+            self.preheader += data
+        else:
+            self.text += data
 
 
 def test_it_says_the_same_in_text_and_html() -> None:
@@ -79,6 +91,7 @@ def test_it_shows_the_code_as_one_left_to_right_word_of_live_text(code: str) -> 
     content = mail(code=code, language="ar", right_to_left=True)
     assert f"\n{code}\n" in content.text
     assert re.search(rf'<td class="code[^>]*dir="ltr"[^>]*>{code}</td>', content.html)
+    assert code not in Shown(content.html).preheader
 
 
 @pytest.mark.parametrize(("language", "direction"), [("en", "ltr"), ("he", "rtl")])
@@ -139,7 +152,7 @@ def test_it_leaves_out_what_is_empty() -> None:
     content = mail(greeting="", body="", footer="")
     assert content.text == "482951\n"
     assert Shown(content.html).text.split() == ["482951"]
-    assert 'class="small"' not in content.html
+    assert "<p" not in content.html
 
 
 @pytest.mark.parametrize(
