@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -10,24 +11,63 @@ from django.core.exceptions import ImproperlyConfigured
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MINIMUM_PEPPER_LENGTH: Final = 32
+MINIMUM_TOKEN_LENGTH: Final = 32
 MINIMUM_SECRET_KEY_LENGTH: Final = 50
+
+FILE_SUFFIX: Final = "_FILE"
 
 T = TypeVar("T")
 
 
 def read(name: str, parse: Callable[[str], T], *, remedy: str, default: str | None = None) -> T:
-    """Return the variable `name`, parsed.
+    """Return the variable `name`, parsed; or what stands in the file that `name` followed by _FILE names.
 
-    Raises ImproperlyConfigured, naming the variable and the remedy, when it is missing without a default or
-    when `parse` raises ValueError. The value itself is never part of the message: it may be a secret.
+    Raises ImproperlyConfigured, naming the variable and the remedy, when it is missing without a default, when it is
+    given both ways, when its file holds nothing to read, or when `parse` raises ValueError. The value itself is never
+    part of the message: it may be a secret.
     """
-    value = os.environ.get(name, "").strip() or default
+    value: str | None = os.environ.get(name, "").strip()
+    file = os.environ.get(f"{name}{FILE_SUFFIX}", "").strip()
+    if file:
+        if value:
+            raise ImproperlyConfigured(f"{name} and {name}{FILE_SUFFIX} are both set. Keep one of them.")
+        value = _content(f"{name}{FILE_SUFFIX}", file)
+    value = value or default
     if value is None:
         raise ImproperlyConfigured(f"{name} is not set. {remedy}")
     try:
         return parse(value)
     except ValueError as error:
         raise ImproperlyConfigured(f"{name} is malformed: {error}. {remedy}") from None
+
+
+def read_optional(name: str, parse: Callable[[str], str], *, remedy: str) -> str:
+    """Return the variable `name` as `read` does; an empty text where it is not set."""
+    return read(name, lambda value: parse(value) if value else "", remedy=remedy, default="")
+
+
+def prefixed(prefix: str) -> dict[str, str]:
+    """Return every variable whose name begins with `prefix`, without it; files count as in `read`."""
+    names = {
+        name.removesuffix(FILE_SUFFIX)
+        for name, value in os.environ.items()
+        if name.startswith(prefix) and value.strip()
+    }
+    return {name.removeprefix(prefix): read(name, text, remedy="") for name in sorted(names)}
+
+
+def _content(name: str, file: str) -> str:
+    """Return what stands in a file, without space around it. Raises ImproperlyConfigured."""
+    try:
+        value = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ImproperlyConfigured(
+            f"{name} names a file that cannot be read ({reason}). Put the value into the file and let this process read it."
+        ) from None
+    if not value:
+        raise ImproperlyConfigured(f"{name} names an empty file. Put the value into it.")
+    return value
 
 
 def text(value: str) -> str:
@@ -89,6 +129,23 @@ def peppers(value: str) -> list[str]:
         if len(pepper) < MINIMUM_PEPPER_LENGTH:
             raise ValueError(f"pepper number {position} is shorter than {MINIMUM_PEPPER_LENGTH} characters")
     return found
+
+
+def token(value: str) -> str:
+    """Accept a shared secret of at least 32 characters. Raises ValueError."""
+    if len(value) < MINIMUM_TOKEN_LENGTH:
+        raise ValueError(f"it is shorter than {MINIMUM_TOKEN_LENGTH} characters")
+    return value
+
+
+def dsn(value: str) -> str:
+    """Accept a Sentry address, `https://key@host/project`. Raises ValueError."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not parts.username:
+        raise ValueError("it is not of the form https://key@host/project")
+    if not parts.path.rpartition("/")[2].isdigit():
+        raise ValueError("it does not end in the number of a project")
+    return value
 
 
 def origin(value: str) -> str:

@@ -66,7 +66,14 @@ HUBSPOT_APP_BASE_URL = environment.read(
 DEFAULT_FROM_EMAIL = environment.read(
     "DEFAULT_FROM_EMAIL", environment.text, remedy="Use the address that mail is sent from, such as codes@example.com."
 )
-SENTRY_DSN = environment.read("SENTRY_DSN", environment.text, default="", remedy="Leave it out.")
+SENTRY_DSN = environment.read_optional(
+    "SENTRY_DSN", environment.dsn, remedy="Copy it from the project's settings in Sentry, or leave it out."
+)
+METRICS_TOKEN = environment.read_optional(
+    "METRICS_TOKEN",
+    environment.token,
+    remedy="Use a random text of at least 32 characters, or leave it out: then private addresses alone see the metrics.",
+)
 LOG_LEVEL = environment.read(
     "LOG_LEVEL", environment.text, default="INFO", remedy="Use DEBUG, INFO or WARNING."
 ).upper()
@@ -95,7 +102,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 if os.environ.get("EMAIL_BACKEND"):
     EMAIL_BACKEND = os.environ["EMAIL_BACKEND"]
     ANYMAIL = {
-        **{name.removeprefix("ANYMAIL_"): value for name, value in os.environ.items() if name.startswith("ANYMAIL_")},
+        **environment.prefixed("ANYMAIL_"),
         "REQUESTS_TIMEOUT": (3, 10),  # seconds to connect and to answer: within a delivery's lease
     }
 else:
@@ -131,6 +138,7 @@ INSTALLED_APPS = [
     "otp",
 ]
 MIDDLEWARE = [
+    "opsagent.health.AnyHost",
     "opsagent.logs.RequestContext",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -144,6 +152,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "opsagent.urls"
 WSGI_APPLICATION = "opsagent.wsgi.application"
+OVERDUE_SECONDS = "otp.gauges.overdue_seconds"  # what /readyz asks the product
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -22,7 +22,8 @@ VALUES = {
 def install() -> None:
     """Set every value, whatever stands in the shell or in `.env`; databases are left as they are or unreachable."""
     os.environ.update(VALUES)
-    os.environ["EMAIL_BACKEND"] = os.environ["SENTRY_DSN"] = os.environ["DEBUG"] = os.environ["LOG_LEVEL"] = ""
+    for name in ("EMAIL_BACKEND", "SENTRY_DSN", "METRICS_TOKEN", "DEBUG", "LOG_LEVEL"):
+        os.environ[name] = ""
     os.environ.setdefault("DATABASE_URL", "postgres://opsagent@127.0.0.1:9/opsagent")
     os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:9/0")
 

@@ -70,6 +70,10 @@ def test_it_names_what_is_missing_and_the_remedy(name: str) -> None:
         ("DATABASE_URL", "SECRET"),
         ("EMAIL_URL", "SECRET"),
         ("HUBSPOT_API_BASE_URL", "http://SECRET.example"),
+        ("METRICS_TOKEN", "SECRET"),
+        ("SENTRY_DSN", "https://SECRET.example/1"),
+        ("SENTRY_DSN", "https://key@SECRET.example/project"),
+        ("SENTRY_DSN", "SECRET"),
     ],
 )
 def test_it_names_what_is_malformed_without_showing_it(name: str, value: str) -> None:
@@ -78,6 +82,43 @@ def test_it_names_what_is_malformed_without_showing_it(name: str, value: str) ->
     last = done.stderr.strip().splitlines()[-1]
     assert f"ImproperlyConfigured: {name} is malformed" in last
     assert "SECRET" not in last.replace("SECRET_KEY", "").replace("CLIENT_SECRETS", "")
+
+
+def test_it_reads_values_from_files(tmp_path: Path) -> None:
+    files: dict[str, str | None] = {}
+    for name in ("SECRET_KEY", "DATABASE_URL", "EMAIL_URL", "METRICS_TOKEN"):
+        (tmp_path / name).write_text(f"{ENVIRONMENT.get(name, 'a-token-of-more-than-32-characters')}\n")
+        files |= {name: None, f"{name}_FILE": str(tmp_path / name)}
+    done = start(**files)
+    assert done.returncode == 0, done.stderr
+    assert '"PASSWORD": "s3cret"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "SECRET_KEY_FILE names a file that cannot be read (No such file or directory)."),
+        (b"", "SECRET_KEY_FILE names an empty file."),
+        (b" \n", "SECRET_KEY_FILE names an empty file."),
+        (b"\xff\xfe", "SECRET_KEY_FILE names a file that cannot be read (it is not text)."),
+        (b"SECRET-but-short", "SECRET_KEY is malformed: it is shorter than 50 characters."),
+    ],
+)
+def test_it_says_what_is_wrong_with_a_file(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+    file = tmp_path / "secret_key"
+    if content is not None:
+        file.write_bytes(content)
+    done = start(SECRET_KEY=None, SECRET_KEY_FILE=str(file))
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"ImproperlyConfigured: {complaint} " in last
+    assert "SECRET-but" not in last
+
+
+def test_it_takes_a_value_from_one_place_only(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text(ENVIRONMENT["SECRET_KEY"])
+    done = start(SECRET_KEY_FILE=str(tmp_path / "secret_key"))
+    assert "SECRET_KEY and SECRET_KEY_FILE are both set. Keep one of them." in done.stderr
 
 
 @pytest.mark.parametrize("debug", ["true", "false"])
@@ -121,6 +162,6 @@ def test_it_prints_keys_before_there_are_any() -> None:
 
 def test_the_example_file_lists_every_variable_that_the_settings_read() -> None:
     settings = (ROOT / "opsagent" / "settings.py").read_text()
-    read = set(re.findall(r'environment\.read\(\s*"([A-Z_]+)"', settings)) | {"EMAIL_BACKEND"}
+    read = set(re.findall(r'environment\.read(?:_optional)?\(\s*"([A-Z_]+)"', settings)) | {"EMAIL_BACKEND"}
     example = (ROOT / ".env.example").read_text()
     assert {name for name in read if not re.search(rf"^#?{name}=", example, re.MULTILINE)} == set()

@@ -1,11 +1,40 @@
 """What probes and browsers get."""
 
+import datetime as dt
+import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+import time_machine
 from django.test import Client
+from django.utils import timezone
 
+from hubspot_integration.models import Portal
+from otp.models import OTPSettings
+from tests.otp.test_generate_otp_action import execution, outputs
+
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["/", "/hubspot/oauth/callback?error=access_denied"]
+ASK = """
+import django, json
+django.setup()
+from django.test import Client
+response = Client().get("/readyz")
+print(json.dumps({"status": response.status_code, "body": response.json()}))
+"""
+
+
+def elsewhere(**changes: str) -> dict[str, Any]:
+    """Ask /readyz in a process of its own, with other variables."""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "opsagent.settings", **changes}
+    done = subprocess.run([sys.executable, "-c", ASK], cwd=ROOT, env=environment, check=True, capture_output=True)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
 def test_it_says_that_it_is_alive() -> None:
@@ -15,14 +44,41 @@ def test_it_says_that_it_is_alive() -> None:
 
 @pytest.mark.django_db
 def test_it_says_that_it_is_ready() -> None:
-    assert Client().get("/readyz").json() == {"status": "ok", "database": "ok", "broker": "ok"}
+    response = Client().get("/readyz")
+    expected = {"status": "ok", "database": "ok", "broker": "ok", "oldest_due_delivery_seconds": 0.0}
+    assert (response.status_code, response.json()) == (200, expected)
 
 
 @pytest.mark.django_db
-def test_it_stays_in_service_without_a_broker(no_redis: None) -> None:
+def test_it_says_that_the_broker_is_away(no_redis: None) -> None:
     response = Client().get("/readyz")
-    assert response.status_code == 200
-    assert response.json()["broker"].startswith("unavailable")
+    assert response.status_code == 503
+    assert response.json() == {"status": "unavailable", "database": "ok", "broker": "unavailable: ConnectionError"}
+    assert Client().get("/healthz").status_code == 200
+
+
+def test_it_says_that_the_database_is_away() -> None:
+    answer = elsewhere(DATABASE_URL="postgres://opsagent@127.0.0.1:9/opsagent")
+    assert answer["status"] == 503
+    assert answer["body"] == {"status": "unavailable", "database": "unavailable: OperationalError", "broker": "ok"}
+
+
+@pytest.mark.django_db
+def test_it_tells_busy_from_broken(portal: Portal) -> None:
+    OTPSettings.objects.filter(portal=portal).update(store_in_property=True, property_name="otp_code")
+    outputs(execution(portal))
+    with time_machine.travel(timezone.now() + dt.timedelta(seconds=31)):
+        response = Client().get("/readyz")
+    assert (response.status_code, response.json()["status"]) == (200, "busy")
+    assert 31 <= response.json()["oldest_due_delivery_seconds"] < 40
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("host", ["10.1.2.3:8000", "web:8000", "127.0.0.1"])
+def test_it_answers_probes_whatever_host_they_name(path: str, host: str) -> None:
+    assert Client().get(path, headers={"host": host}).status_code == 200
+    assert Client().get("/", headers={"host": host if host != "127.0.0.1" else "evil.example"}).status_code == 400
 
 
 @pytest.mark.django_db

@@ -1,0 +1,157 @@
+"""The container files say the same as Procfile, .env.example and the code."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.urls import resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+DOCKERFILE = re.sub(r"\\\n\s*(?:#.*\n\s*)*", "", (ROOT / "Dockerfile").read_text())
+PROCFILE = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
+EXAMPLE = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+OURS = [*PROCFILE, "migrate"]
+
+
+def instructions(name: str) -> list[str]:
+    """Return what follows an instruction of the image's last stage, in order."""
+    final = DOCKERFILE.rpartition("\nFROM ")[2]
+    return re.findall(rf"^{name} (.*)$", final, re.MULTILINE)
+
+
+@pytest.mark.parametrize("process", PROCFILE)
+def test_compose_runs_the_processes_of_the_procfile(process: str) -> None:
+    assert SERVICES[process]["command"] == PROCFILE[process]
+
+
+def test_the_image_runs_the_web_process() -> None:
+    assert instructions("CMD")[-1] == f'["sh", "-c", "exec {PROCFILE["web"]}"]'
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_compose_passes_every_variable_and_invents_none(service: str) -> None:
+    environment = SERVICES[service]["environment"]
+    passed = {name.removesuffix("_FILE") for name in environment}
+    provider = {name for name in EXAMPLE if name.startswith("ANYMAIL_")}  # from secrets/anymail.env
+    assert EXAMPLE - provider - passed == set()
+    assert passed - EXAMPLE == {"PORT"}
+    assert SERVICES[service]["env_file"] == [{"path": "secrets/anymail.env", "required": False}]
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_compose_gives_a_process_the_secrets_it_reads_and_no_other(service: str) -> None:
+    files = {value for name, value in SERVICES[service]["environment"].items() if name.endswith("_FILE")}
+    assert files == {f"/run/secrets/{name}" for name in SERVICES[service]["secrets"]}
+    assert set(SERVICES[service]["secrets"]) <= set(COMPOSE["secrets"])
+    values = " ".join(str(value) for value in SERVICES[service]["environment"].values())
+    assert not re.search(r"SECRET_KEY|KEYS|PEPPER|PASSWORD|TOKEN|SECRETS", values)
+
+
+def test_values_come_under_their_own_name() -> None:
+    for name, value in SERVICES["web"]["environment"].items():
+        if match := re.match(r"\$\{([A-Z_]+)", str(value)):
+            assert match[1] == name
+        if name.endswith("_FILE"):
+            assert value == f"/run/secrets/{name.removesuffix('_FILE').lower()}"
+
+
+def test_nothing_starts_before_the_database_is_migrated() -> None:
+    for process in PROCFILE:
+        assert SERVICES[process]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert SERVICES["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
+    assert SERVICES["migrate"]["command"].startswith("python manage.py migrate")
+    assert SERVICES["migrate"]["restart"] == "no"
+
+
+def test_every_service_is_confined() -> None:
+    for name, service in SERVICES.items():
+        assert service["deploy"]["resources"]["limits"]["memory"], name
+        if name != "postgres":
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy"]
+    for name in ("postgres", "valkey"):
+        assert SERVICES[name]["networks"] == ["inside"]
+
+
+def test_every_named_thing_exists() -> None:
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert (ROOT / source).exists() if source.startswith("./") else source in COMPOSE["volumes"], volume
+        assert set(service["networks"]) <= set(COMPOSE["networks"])
+        assert set(service.get("depends_on", {})) <= set(SERVICES)
+        assert set(service.get("secrets", [])) <= set(COMPOSE["secrets"])
+    for line in instructions("COPY"):
+        for source in (word for word in line.split()[:-1] if not line.startswith("--from")):
+            assert (ROOT / source).exists(), source
+
+
+def test_the_image_runs_as_nobody_in_particular() -> None:
+    (user,) = instructions("USER")
+    uid, _, gid = user.partition(":")
+    assert int(uid) > 0
+    assert int(gid) > 0
+    assert instructions("USER")[-1:] == [user]
+
+
+def test_the_image_is_checked_where_the_app_answers() -> None:
+    path = re.search(r"}(/\w+)\\\"", instructions("HEALTHCHECK")[0])
+    assert path is not None
+    assert resolve(path[1]).func.__module__ == "opsagent.health"
+
+
+def test_the_image_installs_what_is_locked_and_brings_no_build_tools() -> None:
+    assert "--require-hashes" in DOCKERFILE
+    assert "--only-binary :all:" in DOCKERFILE
+    assert not re.search(r"apt-get|build-essential|gcc", DOCKERFILE)
+    assert not instructions("ADD")
+    assert all(re.match(r"python:3\.11-slim-", base) for base in re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
+    assert "PYTHONUNBUFFERED=1" in DOCKERFILE
+
+
+def test_the_context_holds_what_the_image_copies_and_no_secret() -> None:
+    allowed = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert allowed[0] == "*"
+    copied = {
+        word.removeprefix("./")
+        for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE)
+        for word in line.split()[:-1]
+    }
+    assert copied == {line.removeprefix("!") for line in allowed if line.startswith("!")}
+
+
+def test_the_proxy_serves_the_public_address_and_forwards_to_the_web_process() -> None:
+    caddyfile = (ROOT / "deploy" / "Caddyfile").read_text()
+    assert re.search(r"^\{\$PUBLIC_BASE_URL\} \{$", caddyfile, re.MULTILINE)
+    assert "reverse_proxy web:{$PORT:8000}" in caddyfile
+    assert set(re.findall(r"\{\$([A-Z_]+)", caddyfile)) == set(SERVICES["proxy"]["environment"])
+
+
+def test_it_writes_the_secrets_that_compose_mounts(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+
+    def run() -> str:
+        command = [sys.executable, "manage.py", "generate_keys", str(folder)]
+        environment = {"PATH": os.environ["PATH"]}
+        done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    printed = run()
+    assert {file.name for file in folder.iterdir()} == set(COMPOSE["secrets"])
+    assert {file.name for file in folder.iterdir() if not file.read_text()} == {"hubspot_client_secrets", "email_url"}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert all(file.read_text().strip() not in printed for file in folder.iterdir() if file.read_text())
+    before = {file.name: file.read_text() for file in folder.iterdir()}
+    assert "written" not in run()
+    assert {file.name: file.read_text() for file in folder.iterdir()} == before
