@@ -1,11 +1,12 @@
-"""The one way into the audit log: what people did and saw, a row and a log line each."""
+"""The one way into the audit log: what was done and seen, by whom, a row and a log line each."""
 
 import datetime as dt
 import enum
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import orjson
 import structlog
 
 from hubspot_integration.models import Portal
@@ -21,15 +22,54 @@ class Action(enum.StrEnum):
 
     CODE_ISSUED = "code_issued"
     CODE_RESENT = "code_resent"
+    CODE_REFUSED = "code_refused"
     CODE_VIEWED = "code_viewed"
     CODE_REVEALED = "code_revealed"
     CODE_CHECKED = "code_checked"
+    CODE_LOCKED = "code_locked"
+    CONTACT_LOCKED = "contact_locked"
     LOCK_LIFTED = "lock_lifted"
     TEST_MAIL_SENT = "test_mail_sent"
 
 
+class Actor(NamedTuple):
+    """Who did it: an e-mail address of a person, or which workflow."""
+
+    kind: AuditEvent.ActorKind
+    name: str
+
+
 # Whoever did one of these has the code before their eyes already, where the portal shows codes at all.
 _SEEING: Final = (Action.CODE_ISSUED, Action.CODE_RESENT, Action.CODE_VIEWED, Action.CODE_REVEALED)
+
+# For use cases that write everything in one statement; the values are those of `columns`.
+INSERT: Final = """
+    INSERT INTO otp_auditevent (portal_id, at, actor, actor_kind, action, contact, reference, detail)
+    VALUES (%(portal_id)s, %(at)s, %(actor)s, %(actor_kind)s, %(action)s, %(contact)s, %(reference)s, %(detail)s)
+"""
+
+
+def columns(
+    *,
+    portal_id: int,
+    at: dt.datetime,
+    actor: Actor,
+    action: Action,
+    contact: UUID | None = None,
+    reference: UUID | None = None,
+    detail: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the values of `INSERT`. `contact` is the contact's pseudonym; `detail` never holds a code."""
+    return {
+        "portal_id": portal_id,
+        "at": at,
+        "actor": actor.name,
+        "actor_kind": actor.kind.value,
+        "action": action.value,
+        "contact": contact,
+        "reference": reference,
+        "detail": orjson.dumps(detail or {}).decode(),
+    }
 
 
 def record(

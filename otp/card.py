@@ -6,14 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from django.db import transaction
-
 from hubspot_integration import client
 from hubspot_integration.models import ContactPropertyList, Portal
 from hubspot_integration.oauth import NotConnected
 from hubspot_integration.transport import HubSpotError
 from otp import audit, services
-from otp.audit import Action, ActorKind
+from otp.audit import Action, Actor, ActorKind
 from otp.models import (
     CodeVisibility,
     ContactGuard,
@@ -33,6 +31,9 @@ CONTACT_TIMEOUT: Final = 2.8
 _LANGUAGE, _FIRST_NAME = "hs_language", "firstname"
 # They say something about what was typed or how often, nothing about the contact.
 _NO_CHECKS: Final = (VerificationReason.MALFORMED, VerificationReason.RATE_LIMITED)
+_RECONNECT: Final = (
+    "OpsAgent is not connected to this HubSpot account. Ask an admin to reconnect it in the OpsAgent settings."
+)
 
 
 class Reason(enum.StrEnum):
@@ -64,6 +65,11 @@ class Agent:
 
     portal: Portal
     email: str
+
+    @property
+    def actor(self) -> Actor:
+        """Whom the audit log names."""
+        return Actor(ActorKind.AGENT, self.email)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,28 +138,18 @@ def verify(
     earlier = Verification.objects.filter(portal=agent.portal, request_key=request_key).first()
     # A repeated check is answered from memory, whether HubSpot answers or not.
     address = _read_contact(agent.portal, contact_id).address if earlier is None else ""
-    with transaction.atomic(), _in_words():
+    with _in_words():
         verification = services.verify_code(
-            portal=agent.portal,
+            portal_id=agent.portal.id,
             contact_id=contact_id,
             address=address,
             submitted=submitted,
             clear_property=False,
             request_key=request_key,
             source=Source.CARD,
+            actor=agent.actor,
             now=now,
         )
-        if verification.created_at == now:  # decided by this call, not remembered from an earlier one
-            audit.record(
-                portal=agent.portal,
-                at=now,
-                actor=agent.email,
-                actor_kind=ActorKind.AGENT,
-                action=Action.CODE_CHECKED,
-                contact_id=contact_id,
-                reference=verification.code_id,
-                detail={"reason": verification.reason},
-            )
     return verification, _overview(agent, contact_id, now)
 
 
@@ -193,9 +189,9 @@ def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, 
     # A repeated request is answered from memory, whether HubSpot answers or not.
     is_known = OneTimeCode.objects.filter(portal=agent.portal, request_key=request_key).exists()
     contact = _Contact() if is_known else _read_contact(agent.portal, contact_id)
-    with transaction.atomic(), _in_words(now):
-        issued = services.issue_code(
-            portal=agent.portal,
+    with _in_words(now):
+        services.issue_code(
+            portal_id=agent.portal.id,
             contact_id=contact_id,
             address=contact.address,
             first_name=contact.first_name,
@@ -205,18 +201,10 @@ def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, 
             workflow_id="",
             callback_id=None,
             overrides=Overrides(),
+            actor=agent.actor,
+            action=action,
             now=now,
         )
-        if not issued.repeated:
-            audit.record(
-                portal=agent.portal,
-                at=now,
-                actor=agent.email,
-                actor_kind=ActorKind.AGENT,
-                action=action,
-                contact_id=contact_id,
-                reference=issued.code.id,
-            )
     return _overview(agent, contact_id, now)
 
 
@@ -235,7 +223,7 @@ def _read_contact(portal: Portal, contact_id: int) -> _Contact:
     except NotConnected:
         raise Refused(
             Reason.NOT_CONNECTED,
-            "OpsAgent is not connected to this HubSpot account. Ask an admin to reconnect it in the OpsAgent settings.",
+            _RECONNECT,
         ) from None
     except HubSpotError as error:
         if error.permanent:
@@ -267,6 +255,8 @@ class _in_words:  # noqa: N801 (reads as a statement)
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
         match error:
+            case services.NotConnected():
+                raise Refused(Reason.NOT_CONNECTED, _RECONNECT) from None
             case services.MissingAddress():
                 message = "The contact has no e-mail address. Fill it in, then try again."
                 raise Refused(Reason.MISSING_EMAIL, message) from None

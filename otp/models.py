@@ -15,6 +15,8 @@ from opsagent.encryption import EncryptedTextField
 from otp.codes import EXPIRY_MINUTES, LENGTHS, CodeType
 
 TEXT_LIMIT = 2000
+# UUIDv7: opaque to people, ordered by time for the index
+new_reference = uuids.uuid7
 DAY_IN_MINUTES = 24 * 60
 
 
@@ -208,21 +210,23 @@ class ContactGuard(models.Model):
         """Return how many wrong answers the contact has left, over all codes."""
         return 0 if self.is_locked(now) else max(0, settings.wrong_attempts_limit - self.wrong_attempts)
 
-    def count_wrong_attempt(self, settings: OTPSettings, now: dt.datetime) -> None:
-        """Use up one guess; with the last one lock the contact, each time for twice as long. Saves."""
+    def count_wrong_attempt(self, settings: OTPSettings, now: dt.datetime) -> bool:
+        """Use up one guess; with the last one lock the contact, each time for twice as long. Return whether it did."""
         self.wrong_attempts += 1
         if self.wrong_attempts >= settings.wrong_attempts_limit:
             minutes = min(settings.lock_minutes * 2**self.lock_count, settings.longest_lock_minutes)
             self.locked_until = now + dt.timedelta(minutes=minutes)
             self.lock_count += 1
             self.wrong_attempts = 0
-        self.save(update_fields=["wrong_attempts", "lock_count", "locked_until"])
+            return True
+        return False
 
-    def refill(self) -> None:
-        """Give the whole budget back. Saves, if there is anything to save."""
-        if self.wrong_attempts or self.lock_count:
-            self.wrong_attempts, self.lock_count, self.locked_until = 0, 0, None
-            self.save(update_fields=["wrong_attempts", "lock_count", "locked_until"])
+    def refill(self) -> bool:
+        """Give the whole budget back. Return whether anything was missing."""
+        if not (self.wrong_attempts or self.lock_count):
+            return False
+        self.wrong_attempts, self.lock_count, self.locked_until = 0, 0, None
+        return True
 
 
 class Source(models.TextChoices):
@@ -262,7 +266,7 @@ class OneTimeCodeQuerySet(models.QuerySet["OneTimeCode"]):
 class OneTimeCode(models.Model):
     """One code for one contact and one address. Its primary key is the reference that people see."""
 
-    id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False, verbose_name="reference")
+    id = models.UUIDField(primary_key=True, default=new_reference, editable=False, verbose_name="reference")
     portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="codes", db_index=False)
     contact_id = models.BigIntegerField()
     request_key = models.CharField(max_length=300)

@@ -1,6 +1,7 @@
 """The only Celery module: who works when. Arguments are ids; what there is to do stands in the database."""
 
 import datetime as dt
+import itertools
 import math
 import threading
 import time
@@ -30,8 +31,8 @@ _stopping = threading.Event()
 _quiet_until = 0.0
 
 
-def wake(portal_id: int, channel: str, *, at: dt.datetime | None = None) -> None:
-    """See to it that somebody drains a channel of a portal, soon or at `at`.
+def wake(portal_id: int, *channels: str, at: dt.datetime | None = None) -> None:
+    """See to it that somebody drains some channels of a portal, soon or at `at`.
 
     Many calls make one task: while one is on its way, further ones are a single SET NX. Never raises and never waits
     long: without Redis the row itself is the reminder, and the sweep finds it within seconds of Redis' return. After a
@@ -41,16 +42,17 @@ def wake(portal_id: int, channel: str, *, at: dt.datetime | None = None) -> None
     if time.monotonic() < _quiet_until:
         return
     step = 0 if at is None else math.ceil(at.timestamp() / WAKE_STEP)
+    eta = None if at is None else dt.datetime.fromtimestamp(step * WAKE_STEP, tz=dt.UTC)
     try:
-        if not broker.redis().set(f"wake:{portal_id}:{channel}:{step}", b"", nx=True, ex=WAKE_KEY_SECONDS):
-            return
-        if at is None:
-            drain.delay(portal_id, channel)
-        else:
-            drain.apply_async((portal_id, channel), eta=dt.datetime.fromtimestamp(step * WAKE_STEP, tz=dt.UTC))
+        with broker.redis().pipeline(transaction=False) as pipeline:
+            for channel in channels:
+                pipeline.set(f"wake:{portal_id}:{channel}:{step}", b"", nx=True, ex=WAKE_KEY_SECONDS)
+            is_first = pipeline.execute()
+        for channel in itertools.compress(channels, is_first):
+            drain.apply_async((portal_id, channel), eta=eta)  # type: ignore[arg-type]  # the stubs do not know None
     except Exception as error:  # noqa: BLE001 (kombu's and redis' failures share no base; the sweep covers them all)
         _quiet_until = time.monotonic() + QUIET_SECONDS
-        log.warning("wake_failed", portal_id=portal_id, channel=channel, reason=type(error).__name__)
+        log.warning("wake_failed", portal_id=portal_id, channels=",".join(channels), reason=type(error).__name__)
 
 
 @shared_task

@@ -22,6 +22,7 @@ from otp.workflow_outputs import OTPError, failure, outputs_of
 # The step waits a little longer than its code lives: our own completion at expiry comes first.
 GRACE: Final = dt.timedelta(minutes=5)
 MAXIMUM_TEXT: Final = 200
+_INSTALL: Final = "OpsAgent is not connected to this HubSpot account. Install it again from the OpsAgent settings."
 
 
 class GenerateOTPAction(APIView):
@@ -39,15 +40,9 @@ class GenerateOTPAction(APIView):
 
 
 def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:  # noqa: PLR0911 (one return per answer)
-    portal = workflow_action.connected_portal(execution)
-    if portal is None:
-        return _failed(
-            OTPError.NOT_CONNECTED,
-            "OpsAgent is not connected to this HubSpot account. Install it again from the OpsAgent settings.",
-        )
     try:
         issued = services.issue_code(
-            portal=portal,
+            portal_id=execution.portal_id,
             contact_id=execution.object_id,
             address=workflow_action.text(execution.inputs, "email", "Email Property"),
             first_name=_optional(execution.properties.get("firstname")),
@@ -57,10 +52,15 @@ def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:  # noqa: 
             workflow_id=execution.workflow_id,
             callback_id=execution.callback_id,
             overrides=_overrides(execution.inputs),
+            actor=workflow_action.actor(execution),
             now=now,
         )
+    except services.NotConnected:
+        return _failed(OTPError.NOT_CONNECTED, _INSTALL)
     except InvalidInput as error:
-        return _failed(OTPError.INVALID_INPUT, str(error))
+        if workflow_action.is_connected(execution):
+            return _failed(OTPError.INVALID_INPUT, str(error))
+        return _failed(OTPError.NOT_CONNECTED, _INSTALL)
     except services.MissingAddress:
         return _failed(
             OTPError.MISSING_EMAIL,

@@ -20,6 +20,8 @@ from otp.models import Verification, VerificationResult
 
 log = structlog.get_logger(__name__)
 
+_NOT_INSTALLED = "the app is not installed in this portal"
+
 
 class NoCheck(enum.StrEnum):
     """Why nothing could be checked: the rest of the closed list of reasons that workflows branch on."""
@@ -44,23 +46,25 @@ class VerifyOTPAction(APIView):
 
 
 def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:
-    portal = workflow_action.connected_portal(execution)
-    if portal is None:
-        return _failed(execution, NoCheck.NOT_CONNECTED, "the app is not installed in this portal")
     inputs = execution.inputs
     try:
         verification = services.verify_code(
-            portal=portal,
+            portal_id=execution.portal_id,
             contact_id=execution.object_id,
             address=workflow_action.text(inputs, "email", "Email Property"),
             submitted=_submitted(inputs),
             clear_property=_choice(inputs) == "true",
             request_key=workflow_action.request_key(execution),
             source=workflow_action.source(execution, done="checked"),
+            actor=workflow_action.actor(execution),
             now=now,
         )
+    except services.NotConnected:
+        return _failed(execution, NoCheck.NOT_CONNECTED, _NOT_INSTALLED)
     except InvalidInput as error:
-        return _failed(execution, NoCheck.INVALID_INPUT, str(error))
+        if workflow_action.is_connected(execution):
+            return _failed(execution, NoCheck.INVALID_INPUT, str(error))
+        return _failed(execution, NoCheck.NOT_CONNECTED, _NOT_INSTALLED)
     except (services.MissingAddress, services.InvalidAddress):
         return _failed(execution, NoCheck.INVALID_INPUT, "Email Property does not hold an e-mail address.")
     except services.RequestKeyTaken:

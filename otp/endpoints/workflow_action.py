@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from hubspot_integration import workflow_actions
 from hubspot_integration.models import Portal
 from hubspot_integration.workflow_actions import Execution
+from otp.audit import Actor, ActorKind
 from otp.models import Source
 
 _SOURCES: Final = {"WORKFLOWS": Source.WORKFLOW, "TEST": Source.TEST}
@@ -33,9 +34,14 @@ def respond(request: Request, answer: Callable[[Execution, dt.datetime], dict[st
     return Response(answer(execution, timezone.now()))
 
 
-def connected_portal(execution: Execution) -> Portal | None:
-    """Return the portal that the step runs in, with its grant; None where the app is not installed."""
-    return Portal.objects.connected().select_related("grant").filter(id=execution.portal_id).first()
+def is_connected(execution: Execution) -> bool:
+    """Whether the app is installed in the portal that the step runs in."""
+    return Portal.objects.connected().filter(id=execution.portal_id).exists()
+
+
+def actor(execution: Execution) -> Actor:
+    """Return who the audit log names: the workflow."""
+    return Actor(ActorKind.WORKFLOW, f"workflow {execution.workflow_id}".strip())
 
 
 def request_key(execution: Execution) -> str:

@@ -15,6 +15,7 @@ from hubspot_integration import client
 from hubspot_integration.models import OAuthGrant, Portal, RefusedFeature
 from opsagent import broker
 from otp import delivery, services, tasks
+from otp.audit import Actor, ActorKind
 from otp.models import ChannelName, Delivery, DeliveryStatus, EndReason, OneTimeCode, Source
 from otp.services import Issued, Overrides
 from tests.hubspot import HubSpot, eventually
@@ -33,7 +34,7 @@ def issue(portal: Portal, contact_id: int, key: str = "", **changes: Any) -> Iss
     """Issue a code as the workflow action does."""
     now = timezone.now()
     arguments: dict[str, Any] = {
-        "portal": Portal.objects.get(id=portal.id),
+        "portal_id": portal.id,
         "contact_id": contact_id,
         "address": f"contact{contact_id}@example.com",
         "first_name": "Ada",
@@ -43,6 +44,7 @@ def issue(portal: Portal, contact_id: int, key: str = "", **changes: Any) -> Iss
         "workflow_id": "1",
         "callback_id": f"ap-{key or contact_id}",
         "overrides": Overrides(),
+        "actor": Actor(ActorKind.WORKFLOW, "workflow 1"),
         "now": now,
         **changes,
     }

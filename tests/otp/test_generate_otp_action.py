@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from hubspot_integration.models import OAuthGrant, Portal
@@ -354,3 +355,15 @@ def test_it_ignores_keys_it_does_not_know(portal: Portal) -> None:
     payload["new"] = [1]
     assert outputs(payload)["otp_status"] == "success"
     assert OneTimeCode.objects.get().first_name is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_reconnects_when_the_database_has_closed_the_kept_connection(portal: Portal) -> None:
+    assert outputs(execution(portal))["otp_status"] == "success"
+    pid = connection.connection.info.backend_pid
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+    other.close()
+    assert outputs(execution(portal, callbackId="ap-after"))["otp_status"] == "success"
+    assert OneTimeCode.objects.count() == 2

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from hubspot_integration.models import Portal
 from otp import services
+from otp.audit import Actor, ActorKind
 from otp.endpoints.generate_otp_action import _in_words
 from otp.models import EndReason, OneTimeCode, OTPSettings, Source
 from otp.services import Issued, Limit, Overrides, RateLimited
@@ -33,7 +34,7 @@ def generate(portal: Portal, *, contact_id: int = 904, **changes: Any) -> dict[s
 def issue(portal: Portal, now: dt.datetime, *, source: Source = Source.CARD, contact_id: int = 904) -> Issued:
     """Issue a code as the card does."""
     return services.issue_code(
-        portal=portal,
+        portal_id=portal.id,
         contact_id=contact_id,
         address="ada@example.com",
         first_name="",
@@ -43,6 +44,7 @@ def issue(portal: Portal, now: dt.datetime, *, source: Source = Source.CARD, con
         workflow_id="",
         callback_id=None,
         overrides=Overrides(),
+        actor=Actor(ActorKind.AGENT, "grace@company.example"),
         now=now,
     )
 

@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from otp import services, tasks
+from otp.audit import Actor, ActorKind
 from otp.codes import EXPIRY_MINUTES, LENGTHS, CodeType
 from otp.models import ContactGuard, OneTimeCode, ResendPolicy, Source, Verification
 from otp.services import Issued, Overrides, RateLimited
@@ -287,11 +288,12 @@ class Histories(RuleBasedStateMachine):
     def _request(self, source: Source, address: str) -> dict[str, Any]:
         self.requests += 1
         return {
-            "portal": self.portal,
+            "portal_id": self.portal.id,
             "contact_id": self.contact_id,
             "address": address,
             "request_key": f"{source}:{self.requests}",
             "source": source,
+            "actor": Actor(ActorKind.WORKFLOW, "workflow 1"),
         }
 
 
