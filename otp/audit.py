@@ -30,6 +30,11 @@ class Action(enum.StrEnum):
     CONTACT_LOCKED = "contact_locked"
     LOCK_LIFTED = "lock_lifted"
     TEST_MAIL_SENT = "test_mail_sent"
+    ADDRESS_VIEWED = "address_viewed"
+    DELIVERY_RETRIED = "delivery_retried"
+    PORTAL_DISCONNECTED = "portal_disconnected"
+    LOG_EXPORTED = "log_exported"
+    AUDIT_EXPORTED = "audit_exported"
 
 
 class Actor(NamedTuple):

@@ -65,11 +65,12 @@ class Agent:
 
     portal: Portal
     email: str
+    kind: ActorKind = ActorKind.AGENT
 
     @property
     def actor(self) -> Actor:
         """Whom the audit log names."""
-        return Actor(ActorKind.AGENT, self.email)
+        return Actor(self.kind, self.email)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +116,24 @@ def overview(*, agent: Agent, contact_id: int, now: dt.datetime) -> Overview:
 
 def generate(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datetime) -> Overview:
     """Issue a code as the workflow action does. The same key issues one code, however often it comes. Raises Refused."""
-    return _issue(agent, contact_id, idempotency_key, Action.CODE_ISSUED, now)
+    _issue(agent, contact_id, idempotency_key, Action.CODE_ISSUED, now)
+    return _overview(agent, contact_id, now)
 
 
 def resend(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datetime) -> Overview:
     """Issue and mail a new code, where mail is on. The same key issues one code. Raises Refused."""
-    if not _settings(agent.portal).send_email:
+    send_again(agent=agent, contact_id=contact_id, idempotency_key=idempotency_key, now=now)
+    return _overview(agent, contact_id, now)
+
+
+def sends_mail(portal: Portal) -> bool:
+    """Whether the portal mails its codes, so that one can be sent again."""
+    return _settings(portal).send_email
+
+
+def send_again(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datetime) -> OneTimeCode:
+    """Do as `resend` does for somebody who is shown nothing of the code; return it. Raises Refused."""
+    if not sends_mail(agent.portal):
         raise Refused(
             Reason.EMAIL_OFF, "E-mail is switched off. Ask an admin to switch it on in the OpsAgent settings."
         )
@@ -175,7 +188,7 @@ def reveal(*, agent: Agent, contact_id: int, idempotency_key: str, why: str, now
             portal=agent.portal,
             at=now,
             actor=agent.email,
-            actor_kind=ActorKind.AGENT,
+            actor_kind=agent.kind,
             action=Action.CODE_REVEALED,
             contact_id=contact_id,
             reference=code.id,
@@ -184,13 +197,13 @@ def reveal(*, agent: Agent, contact_id: int, idempotency_key: str, why: str, now
     return _overview(agent, contact_id, now, revealed=code)
 
 
-def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, now: dt.datetime) -> Overview:
+def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, now: dt.datetime) -> OneTimeCode:
     request_key = _request_key(idempotency_key)
     # A repeated request is answered from memory, whether HubSpot answers or not.
     is_known = OneTimeCode.objects.filter(portal=agent.portal, request_key=request_key).exists()
     contact = _Contact() if is_known else _read_contact(agent.portal, contact_id)
     with _in_words(now):
-        services.issue_code(
+        issued = services.issue_code(
             portal_id=agent.portal.id,
             contact_id=contact_id,
             address=contact.address,
@@ -205,7 +218,7 @@ def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, 
             action=action,
             now=now,
         )
-    return _overview(agent, contact_id, now)
+    return issued.code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,7 +294,7 @@ def _overview(agent: Agent, contact_id: int, now: dt.datetime, *, revealed: OneT
             portal=agent.portal,
             at=now,
             actor=agent.email,
-            actor_kind=ActorKind.AGENT,
+            actor_kind=agent.kind,
             action=Action.CODE_VIEWED,
             contact_id=contact_id,
             reference=code.id,

@@ -64,6 +64,15 @@ def normalise_address(address: str) -> str:
     return f"{local}{separator}{domain.lower()}"
 
 
+def mask_address(address: str) -> str:
+    """Return an address as lists show it: `ann@example.com` as `a***@e***.com`."""
+    local, separator, domain = address.rpartition("@")
+    if not separator:
+        return "***"
+    name, _, last = domain.rpartition(".")
+    return f"{local[:1]}***@{name[:1]}***.{last}" if name else f"{local[:1]}***@{domain[:1]}***"
+
+
 def digest(*, pepper: str, portal_id: int, contact_id: int, address: str, code: str) -> bytes:
     """Return the keyed digest (HMAC-SHA256, 32 bytes) that stands for a code at rest.
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from otp import views
+from otp import activity_views, views
 from otp.endpoints import schema  # noqa: F401 (registers what the OpenAPI schema says)
 from otp.endpoints.generate_otp_action import GenerateOTPAction
 from otp.endpoints.otp_card import (
@@ -26,4 +26,14 @@ urlpatterns = [
     path("hubspot/cards/settings", PortalSettings.as_view(), name="card_settings"),
     path("settings/", views.settings_page, name="settings"),
     path("settings/properties/sync", views.sync_properties, name="sync_properties"),
+    path("settings/log", activity_views.activity_log, name="activity_log"),
+    path("settings/log/export", activity_views.activity_export, name="activity_export"),
+    path("settings/log/<uuid:reference>", activity_views.activity_detail, name="activity_detail"),
+    path("settings/log/<uuid:reference>/send-again", activity_views.activity_send_again, name="activity_send_again"),
+    path("settings/log/contacts/<int:contact_id>", activity_views.activity_contact, name="activity_contact"),
+    path(
+        "settings/log/contacts/<int:contact_id>/export",
+        activity_views.activity_contact_export,
+        name="activity_contact_export",
+    ),
 ]
