@@ -33,6 +33,7 @@ OPTIONAL_SCOPES: Final = ("automation", "crm.schemas.contacts.write")
 STATE_LIFETIME: Final = dt.timedelta(minutes=10)
 # HubSpot asks for a refresh before the token ends, not after a 401.
 REFRESH_MARGIN: Final = dt.timedelta(minutes=5)
+_FAREWELL_TIMEOUT: Final = 5.0
 _SESSION_KEY: Final = "oauth_state"
 
 
@@ -129,7 +130,7 @@ def finish_installation(*, session: Any, state: str, code: str) -> Installation:
             hubspot_user_id=user_id,
             defaults={"email": str(facts.get("user") or "")[:254], "signed_in_at": now},
         )
-    portal_connected.send(sender=Portal, portal=portal, scopes=set(scopes))
+    portal_connected.send(sender=Portal, portal=portal, scopes=set(scopes), member=member)
     log.info("portal_connected", portal_id=portal.id, scopes=scopes)
     return Installation(portal, member)
 
@@ -176,14 +177,66 @@ def access_token_for(portal_id: int, *, refused: str | None = None) -> str:
         ) from None
 
 
-def mark_disconnected(portal_id: int) -> None:
-    """Record that the app is no longer installed and wipe the tokens. Does nothing the second time."""
+def mark_disconnected(portal_id: int, *, asked_by: str = "") -> None:
+    """Record that the app is no longer installed and wipe the tokens. Does nothing the second time.
+
+    `asked_by`: the e-mail address of the admin who wanted it; empty when HubSpot ended the connection.
+    """
     with transaction.atomic():
         changed = Portal.objects.connected().filter(id=portal_id).update(disconnected_at=timezone.now())
         OAuthGrant.objects.filter(portal_id=portal_id).delete()
     if changed:
         log.warning("portal_disconnected", portal_id=portal_id)
-        portal_disconnected.send(sender=Portal, portal=Portal.objects.get(id=portal_id))
+        portal_disconnected.send(sender=Portal, portal=Portal.objects.get(id=portal_id), asked_by=asked_by)
+
+
+def disconnect(portal_id: int, *, asked_by: str) -> bool:
+    """Uninstall the app from a portal, on both sides; return whether HubSpot's side is known to be done.
+
+    `asked_by` is the e-mail address of the admin who wants it. Whatever HubSpot answers, if it answers at all, our side
+    is disconnected and holds no token afterwards; where HubSpot's side is not done, the admin removes the app there.
+    Source: https://developers.hubspot.com/changelog/app-listing-and-app-certification-requirement-updates-for-may-2026
+    """
+    grant = OAuthGrant.objects.filter(portal_id=portal_id).first()
+    uninstalled = grant is not None and _uninstall(portal_id)
+    if grant is not None:
+        _revoke(grant.refresh_token)
+    mark_disconnected(portal_id, asked_by=asked_by)
+    return uninstalled
+
+
+def _uninstall(portal_id: int) -> bool:
+    try:
+        transport.call(
+            "DELETE",
+            f"/appinstalls/{settings.HUBSPOT_API_VERSION}/external-install",
+            token=access_token_for(portal_id),
+            timeout=_FAREWELL_TIMEOUT,
+        )
+    except NotConnected:  # uninstalled there already: that is how the refresh was refused
+        return True
+    except HubSpotError as error:
+        log.warning("uninstall_refused", portal_id=portal_id, status=error.status, reason=error.reason)
+        return False
+    return True
+
+
+def _revoke(refresh_token: str) -> None:
+    """Make a refresh token worthless; after an uninstall it is that already, and HubSpot may well say so."""
+    try:
+        transport.call(
+            "POST",
+            f"/oauth/{settings.HUBSPOT_API_VERSION}/token/revoke",
+            form={
+                "client_id": settings.HUBSPOT_CLIENT_ID,
+                "client_secret": settings.HUBSPOT_CLIENT_SECRETS[0],
+                "token": refresh_token,
+                "token_type_hint": "refresh_token",
+            },
+            timeout=_FAREWELL_TIMEOUT,
+        )
+    except HubSpotError as error:
+        log.info("revocation_refused", status=error.status, reason=error.reason)
 
 
 def classify(error: HubSpotError, *, refreshing: bool) -> Refusal:

@@ -255,6 +255,7 @@ CELERY_BEAT_SCHEDULE = {
     # `expires`: a sweep that nobody ran in time is worth nothing, the next one does its work
     "requeue due deliveries": {"task": "otp.tasks.requeue_due", "schedule": 3.0, "options": {"expires": 3.0}},
     "end expired codes": {"task": "otp.tasks.end_expired", "schedule": 20.0, "options": {"expires": 20.0}},
+    "erase deleted contacts": {"task": "otp.tasks.erase_contacts", "schedule": 5.0, "options": {"expires": 5.0}},
 }
 
 LOGGING_CONFIG = "opsagent.logs.configure"

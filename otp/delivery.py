@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from hubspot_integration.models import Portal
-from otp.channels import CHANNELS, Clock, Outcome
+from otp.channels import CHANNELS, TURNS, Clock, Outcome
 from otp.models import ChannelName, Delivery, DeliveryStatus
 
 log = structlog.get_logger(__name__)
@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 LEASE: Final = dt.timedelta(seconds=30)
 LONGEST_BACK_OFF: Final = 30.0
 TURN_SECONDS: Final = 2.0
+GIVE_UP_STEP: Final = 1000
 
 
 @dataclass
@@ -65,7 +66,11 @@ def drain(*, portal_id: int, channel: str, clock: Clock, stopping: Callable[[], 
             if lingers and len(batch) < CHANNELS[ChannelName(channel)].batch_size:
                 break
     # Asked after the lock is free: whoever came while it was held has been sent away and counts on this look.
-    progress.more_is_due = Delivery.objects.due(clock()).filter(portal_id=portal_id, channel=channel).exists()
+    now = clock()
+    progress.more_is_due = Delivery.objects.due(now).filter(portal_id=portal_id, channel=channel).exists()
+    others = TURNS.get(ChannelName(channel))
+    if others and Delivery.objects.due(now).filter(portal_id=portal_id, channel=others).exists():
+        progress.expect(others, now)
     return progress
 
 
@@ -180,6 +185,22 @@ def _follow_up(outcomes: list[Outcome], now: dt.datetime) -> None:
     )
 
 
+def give_up(*, portal_id: int, now: dt.datetime) -> int:
+    """Fail whatever is pending of a portal that is not connected any more, in small steps; return how much that was."""
+    given_up = 0
+    while True:
+        with transaction.atomic():
+            pending = Delivery.objects.filter(portal_id=portal_id, status=DeliveryStatus.PENDING)
+            # What a worker holds at this moment is skipped: it finds out by itself.
+            step = list(pending.select_for_update(skip_locked=True).values_list("id", flat=True)[:GIVE_UP_STEP])
+            Delivery.objects.filter(id__in=step).update(
+                status=DeliveryStatus.FAILED, error="not_connected", next_attempt_at=None, settled_at=now
+            )
+        given_up += len(step)
+        if not step:
+            return given_up
+
+
 def make_forgotten_completions_due(now: dt.datetime) -> int:
     """Make completions due whose codes have had nothing pending for longer than a lease; return how many."""
     with connection.cursor() as cursor:
@@ -190,7 +211,7 @@ def make_forgotten_completions_due(now: dt.datetime) -> int:
               AND completion.next_attempt_at > %(lease_end)s AND completion.not_before < %(long_ago)s
               AND NOT EXISTS (SELECT FROM otp_delivery AS sibling
                               WHERE sibling.code_id = completion.code_id AND sibling.id <> completion.id
-                                AND sibling.status = 'pending')
+                                AND sibling.status = 'pending' AND sibling.channel <> 'property_clearing')
             """,
             {
                 "now": now,
@@ -198,6 +219,21 @@ def make_forgotten_completions_due(now: dt.datetime) -> int:
                 "long_ago": now - LEASE,
                 "channel": ChannelName.WORKFLOW_COMPLETION,
             },
+        )
+        return int(cursor.rowcount)
+
+
+def make_clearings_due(now: dt.datetime) -> int:
+    """Make the clearing of properties due whose codes ended before their time; return how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE otp_delivery AS clearing SET next_attempt_at = %(now)s
+            FROM otp_onetimecode AS code
+            WHERE clearing.channel = %(channel)s AND clearing.status = 'pending' AND clearing.attempts = 0
+              AND clearing.next_attempt_at > %(now)s AND code.id = clearing.code_id AND code.ended_at IS NOT NULL
+            """,
+            {"now": now, "channel": ChannelName.PROPERTY_CLEARING},
         )
         return int(cursor.rowcount)
 
@@ -212,7 +248,7 @@ def _make_completions_due(code_ids: Iterable[UUID], now: dt.datetime, progress: 
               AND completion.status = 'pending'
               AND NOT EXISTS (SELECT FROM otp_delivery AS sibling
                               WHERE sibling.code_id = completion.code_id AND sibling.id <> completion.id
-                                AND sibling.status = 'pending')
+                                AND sibling.status = 'pending' AND sibling.channel <> 'property_clearing')
             RETURNING completion.next_attempt_at
             """,
             {"now": now, "code_ids": list(code_ids), "channel": ChannelName.WORKFLOW_COMPLETION},
@@ -238,7 +274,8 @@ def _retry_at(outcome: Outcome, now: dt.datetime) -> dt.datetime | None:
 @contextlib.contextmanager
 def _only_one(portal_id: int, channel: str) -> Iterator[bool]:
     """Try to be the only drain of a portal and channel; yield whether it worked."""
-    key = portal_id * len(ChannelName) + list(ChannelName).index(ChannelName(channel))
+    name = ChannelName(channel)
+    key = portal_id * len(ChannelName) + list(ChannelName).index(TURNS.get(name, name))
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
         (alone,) = cursor.fetchone()

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import uuid_utils.compat as uuids
 from django.contrib.postgres.functions import RandomUUID
+from django.contrib.postgres.indexes import BrinIndex
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -135,6 +136,14 @@ class OTPSettings(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(DAY_IN_MINUTES)],
     )
 
+    clear_property = models.BooleanField("Clear the property when the code ends", default=True, db_default=True)
+    retention_days = models.PositiveSmallIntegerField(
+        "Days that records are kept",
+        default=90,
+        db_default=90,
+        validators=[MinValueValidator(1), MaxValueValidator(3650)],
+    )
+
     # raised by the database with every change (migration 0004): who read an older version knows it
     version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
 
@@ -244,6 +253,7 @@ class EndReason(models.TextChoices):
     LOCKED = "locked"
     SUPERSEDED = "superseded"
     EXPIRED = "expired"
+    ERASED = "erased"
 
 
 class OneTimeCodeQuerySet(models.QuerySet["OneTimeCode"]):
@@ -259,7 +269,7 @@ class OneTimeCodeQuerySet(models.QuerySet["OneTimeCode"]):
         `clear_property` (of used codes only) records that the contact property is to hold them no longer.
         """
         return self.filter(ended_at__isnull=True).update(
-            ended_at=at, end_reason=reason, code=None, clears_property_on_success=clear_property
+            ended_at=at, end_reason=reason, code=None, first_name=None, clears_property_on_success=clear_property
         )
 
 
@@ -317,6 +327,12 @@ class OneTimeCode(models.Model):
             models.Index(fields=["portal", "-created_at"], name="codes_of_a_portal"),
             models.Index(fields=["portal", "address_digest", "-created_at"], name="codes_of_an_address"),
             models.Index(fields=["expires_at"], name="codes_to_expire", condition=Q(ended_at__isnull=True)),
+            # entered when a code ends, so that making one pays nothing for it
+            models.Index(
+                fields=["expires_at"],
+                name="codes_to_forget",
+                condition=Q(ended_at__isnull=False) & ~Q(digest=b""),
+            ),
         )
 
     def __str__(self) -> str:
@@ -344,6 +360,7 @@ class ChannelName(models.TextChoices):
     EMAIL = "email"
     WORKFLOW_COMPLETION = "workflow_completion"
     WORKFLOW_CONFIRMATION = "workflow_confirmation"
+    PROPERTY_CLEARING = "property_clearing"
 
 
 class DeliveryStatus(models.TextChoices):
@@ -472,10 +489,29 @@ class Verification(models.Model):
         indexes = (
             models.Index(fields=["portal", "contact_id", "-created_at"], name="verifications_of_a_contact"),
             models.Index(fields=["code"], name="verifications_of_a_code", condition=Q(code__isnull=False)),
+            # rows come in the order of time: next to no upkeep, and enough to find the old ones
+            BrinIndex(fields=["created_at"], name="verifications_by_age", autosummarize=True),
         )
 
     def __str__(self) -> str:
         return f"verification {self.pk}: {self.reason}"
+
+
+class ErasureRequest(models.Model):
+    """A contact whose rows are to go because HubSpot deleted it. The row itself goes with them, last."""
+
+    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
+    contact_id = models.BigIntegerField()
+    # what is made later belongs to a contact that was restored, and stays
+    requested_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["portal", "contact_id"], name="one_erasure_request_per_contact"),
+        )
+
+    def __str__(self) -> str:
+        return f"erasure request {self.pk}"
 
 
 class AuditQuerySet(models.QuerySet["AuditEvent"]):
@@ -505,7 +541,8 @@ class AuditEvent(models.Model):
         STAFF = "staff"
         SYSTEM = "system"
 
-    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
+    # Deleting a portal deletes no line of its log: the retention job does that, when the time has come.
+    portal = models.ForeignKey(Portal, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     at = models.DateTimeField()
     actor = models.CharField(max_length=254)
     actor_kind = models.CharField(max_length=8, choices=ActorKind.choices)

@@ -17,12 +17,13 @@ from hubspot_integration.models import Portal, PortalMember, RefusedFeature
 log = structlog.get_logger(__name__)
 
 DISCONNECTED: Final = "disconnected"
+DISCONNECTED_BY_ADMIN: Final = "disconnected_by_admin"
 
 
 def tell_admins(portal_id: int, subject: str) -> int:
     """Mail everybody who has signed in to the portal's settings; return how many mails were accepted.
 
-    `subject`: DISCONNECTED, or the feature that HubSpot refuses (see hubspot_integration.models.RefusedFeature).
+    `subject`: DISCONNECTED, DISCONNECTED_BY_ADMIN, or the feature that HubSpot refuses (see hubspot_integration.models.RefusedFeature).
     """
     portal = Portal.objects.get(id=portal_id)
     content = _content(portal, *sentences(subject))
@@ -50,6 +51,14 @@ def sentences(subject: str) -> tuple[str, str]:
             (
                 "Workflows that still generate codes get the outcome “not connected”. Install the app again to go on; your "
                 "settings are kept."
+            ),
+        )
+    if subject == DISCONNECTED_BY_ADMIN:
+        return (
+            "OpsAgent OTP was disconnected from your HubSpot account by one of its admins.",
+            (
+                "Workflows that still generate codes get the outcome “not connected”. If this was not intended, install the "
+                "app again; your settings are kept."
             ),
         )
     if subject.startswith("property:"):

@@ -4,12 +4,14 @@ from typing import Any
 
 import structlog
 from django.dispatch import receiver
+from django.utils import timezone
 
 from hubspot_integration import client
-from hubspot_integration.models import Portal
-from hubspot_integration.signals import feature_refused, portal_connected, portal_disconnected
+from hubspot_integration.models import Portal, PortalMember
+from hubspot_integration.signals import contacts_deleted, feature_refused, portal_connected, portal_disconnected
 from hubspot_integration.transport import HubSpotError
-from otp import notices, tasks
+from otp import audit, delivery, erasure, notices, tasks
+from otp.audit import Action, ActorKind
 from otp.models import OTPSettings
 from otp.services import COMPLETION_SCOPE
 
@@ -17,9 +19,17 @@ log = structlog.get_logger(__name__)
 
 
 @receiver(portal_connected)
-def prepare_portal(*, portal: Portal, scopes: set[str], **_: Any) -> None:
+def prepare_portal(*, portal: Portal, scopes: set[str], member: PortalMember, **_: Any) -> None:
     """Give a new portal its settings (a returning one keeps its own) and fetch its contact properties."""
     OTPSettings.objects.get_or_create(portal=portal, defaults={"wait_until_delivered": COMPLETION_SCOPE in scopes})
+    audit.record(
+        portal=portal,
+        at=timezone.now(),
+        actor=member.email,
+        actor_kind=ActorKind.ADMIN,
+        action=Action.PORTAL_CONNECTED,
+        detail={"scopes": " ".join(sorted(scopes))},
+    )
     try:
         client.contact_properties(portal.id, timeout=3.0)
     except HubSpotError as error:  # the settings page fetches it again
@@ -27,15 +37,33 @@ def prepare_portal(*, portal: Portal, scopes: set[str], **_: Any) -> None:
 
 
 @receiver(portal_disconnected)
-def tell_of_the_end(*, portal: Portal, **_: Any) -> None:
-    """Mail the admins that the connection is gone."""
-    _tell(portal.id, notices.DISCONNECTED)
+def tell_of_the_end(*, portal: Portal, asked_by: str, **_: Any) -> None:
+    """Write down that the connection is gone, give up what cannot be delivered any more, and mail the admins."""
+    audit.record(
+        portal=portal,
+        at=timezone.now(),
+        actor=asked_by or "HubSpot",
+        actor_kind=ActorKind.ADMIN if asked_by else ActorKind.SYSTEM,
+        action=Action.PORTAL_DISCONNECTED,
+    )
+    delivery.give_up(portal_id=portal.id, now=timezone.now())
+    _tell(portal.id, notices.DISCONNECTED_BY_ADMIN if asked_by else notices.DISCONNECTED)
 
 
 @receiver(feature_refused)
 def tell_of_the_refusal(*, portal_id: int, feature: str, **_: Any) -> None:
     """Mail the admins what HubSpot refuses; it comes once, when the refusal is new."""
     _tell(portal_id, feature)
+
+
+@receiver(contacts_deleted)
+def forget_contacts(*, contacts: list[tuple[int, int]], **_: Any) -> None:
+    """Have everything erased that is kept about contacts that HubSpot deleted."""
+    erasure.request(contacts=contacts, now=timezone.now())
+    try:
+        tasks.erase_contacts.delay()
+    except Exception as error:  # noqa: BLE001 (the request is a row: the next sweep finds it)
+        log.warning("erasure_not_woken", reason=type(error).__name__)
 
 
 def _tell(portal_id: int, subject: str) -> None:

@@ -15,7 +15,7 @@ from redis import RedisError
 
 from hubspot_integration import budget
 from opsagent import broker
-from otp import delivery, notices
+from otp import delivery, erasure, notices
 from otp.channels import CHANNELS
 from otp.models import ChannelName, Delivery, EndReason, OneTimeCode
 
@@ -85,6 +85,7 @@ def requeue_due() -> None:
 def end_expired() -> None:
     """End codes whose time is over and wipe their encrypted values, in steps that block nobody."""
     now = timezone.now()
+    delivery.make_clearings_due(now)
     while True:
         step = OneTimeCode.objects.filter(ended_at__isnull=True, expires_at__lte=now).order_by("expires_at")
         ended = OneTimeCode.objects.filter(pk__in=list(step.values_list("pk", flat=True)[:END_STEP])).end(
@@ -93,6 +94,13 @@ def end_expired() -> None:
         if ended == 0:
             return
         log.info("codes_expired", count=ended)
+
+
+@shared_task
+def erase_contacts() -> None:
+    """Erase contacts that HubSpot deleted, in steps that block nobody."""
+    while erased := erasure.erase_due(now=timezone.now()):
+        log.info("contacts_erased", count=erased)
 
 
 @shared_task

@@ -5,14 +5,19 @@ from typing import Final
 from otp.channels.base import Channel, Clock, FollowUp, Outcome
 from otp.channels.contact_property import ContactPropertyChannel
 from otp.channels.email import EmailChannel
+from otp.channels.property_clearing import PropertyClearingChannel
 from otp.channels.workflow_completion import WorkflowCompletionChannel, WorkflowConfirmationChannel
 from otp.models import ChannelName
 
-__all__ = ["CHANNELS", "Channel", "Clock", "FollowUp", "Outcome"]
+__all__ = ["CHANNELS", "TURNS", "Channel", "Clock", "FollowUp", "Outcome"]
 
 CHANNELS: Final[dict[ChannelName, Channel]] = {
     ChannelName.CONTACT_PROPERTY: ContactPropertyChannel(),
     ChannelName.EMAIL: EmailChannel(),
     ChannelName.WORKFLOW_COMPLETION: WorkflowCompletionChannel(),
     ChannelName.WORKFLOW_CONFIRMATION: WorkflowConfirmationChannel(),
+    ChannelName.PROPERTY_CLEARING: PropertyClearingChannel(),
 }
+
+TURNS: Final = {ChannelName.PROPERTY_CLEARING: ChannelName.CONTACT_PROPERTY}
+"""Channels that never work at the same time in one portal as another one, whose turn they take."""

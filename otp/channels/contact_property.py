@@ -6,6 +6,7 @@ from http import HTTPStatus
 from hubspot_integration import client
 from hubspot_integration.models import Portal
 from hubspot_integration.transport import HubSpotError
+from otp.channels import property_clearing
 from otp.channels.base import Clock, Outcome
 from otp.models import Delivery
 
@@ -26,6 +27,7 @@ class ContactPropertyChannel:
         older = [delivery for delivery in batch if newest[delivery.code.contact_id] is not delivery]
         if older:
             yield [Outcome.failed(delivery, "replaced_by_newer_code") for delivery in older]
+        property_clearing.remember(newest.values())
         yield from _write(portal.id, newest)
 
 

@@ -75,6 +75,7 @@ def test_it_brings_one_code_to_every_place(system: System, hubspot: HubSpot) -> 
         ChannelName.EMAIL: DeliveryStatus.SENT,
         ChannelName.WORKFLOW_COMPLETION: DeliveryStatus.SENT,
         ChannelName.WORKFLOW_CONFIRMATION: DeliveryStatus.PENDING,  # due in a minute
+        ChannelName.PROPERTY_CLEARING: DeliveryStatus.PENDING,  # due when the code ends
     }
 
 
@@ -101,7 +102,7 @@ def test_it_answers_24_simultaneous_deliveries_of_one_execution_with_one_code(sy
     assert execution["outputFields"]["otp_code"] == code.code
     assert hubspot.writes(portal.id, contact["contactId"]) == [code.code]
     assert len(hubspot.mails()) == 1
-    assert Delivery.objects.count() == 4  # property, mail, completion and its confirmation
+    assert Delivery.objects.count() == 5  # property and its clearing, mail, completion and its confirmation
 
 
 def test_it_answers_without_waiting_for_hubspot_or_the_mail_server(system: System, hubspot: HubSpot) -> None:

@@ -1,0 +1,164 @@
+"""A contact that HubSpot deleted leaves nothing behind but lines that nobody can tie to them."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from hubspot_integration.models import Portal
+from otp import audit, erasure, services, tasks
+from otp.audit import Action, ActorKind
+from otp.models import (
+    AuditEvent,
+    ChannelName,
+    ContactGuard,
+    Delivery,
+    DeliveryStatus,
+    EndReason,
+    ErasureRequest,
+    OneTimeCode,
+    OTPSettings,
+    Source,
+    Verification,
+    VerificationReason,
+)
+from sandbox.local import servers
+from tests import environment
+from tests.hubspot import HubSpot
+from tests.otp.test_delivery import BOTH, drain, issue
+from tests.signing import post_signed
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CONTACT = 904_904_904_904
+
+
+def delete_contact(portal: Portal, contact_id: int = CONTACT) -> None:
+    """Say what HubSpot says."""
+    event = {"portalId": portal.id, "objectId": contact_id, "subscriptionType": "contact.privacyDeletion"}
+    assert post_signed("/hubspot/webhooks", [event]).status_code == 200
+
+
+def verify(portal: Portal, submitted: str, key: str, contact_id: int = CONTACT) -> Verification:
+    return services.verify_code(
+        portal=portal,
+        contact_id=contact_id,
+        address=f"contact{contact_id}@example.com",
+        submitted=submitted,
+        clear_property=False,
+        request_key=key,
+        source=Source.WORKFLOW,
+        now=timezone.now(),
+    )
+
+
+def test_a_dump_of_the_database_shows_no_trace_of_an_erased_contact(portal: Portal, settings: Any) -> None:
+    one = issue(portal, CONTACT, callback_id=None)
+    issue(portal, CONTACT + 1, callback_id=None)
+    verify(portal, "000000" if one.code.code != "000000" else "111111", "wrong")
+    audit.record(
+        portal=portal,
+        at=timezone.now(),
+        actor="agent@company.example",
+        actor_kind=ActorKind.AGENT,
+        action=Action.CODE_VIEWED,
+        contact_id=CONTACT,
+        reference=one.code.id,
+    )
+    pseudonym = ContactGuard.objects.get(contact_id=CONTACT).pseudonym
+    delete_contact(portal)
+    tasks.erase_contacts()
+
+    dump = servers.dump(environment.database_url(str(settings.DATABASES["default"]["NAME"])))
+    assert str(CONTACT + 1) in dump
+    assert str(CONTACT) not in dump.replace(str(CONTACT + 1), "")
+    assert f"contact{CONTACT}@example.com" not in dump
+    assert bytes(one.code.digest).hex() not in dump
+    assert bytes(one.code.address_digest).hex() not in dump
+    assert not OneTimeCode.objects.filter(contact_id=CONTACT).exists()
+    lines = AuditEvent.objects.filter(contact=pseudonym).values_list("action", flat=True)
+    assert {Action.CODE_VIEWED, Action.CONTACT_ERASED} <= set(lines)
+    assert not ErasureRequest.objects.exists()
+    assert OneTimeCode.objects.get().contact_id == CONTACT + 1
+
+
+def test_its_codes_are_worth_nothing_from_the_moment_hubspot_is_answered(portal: Portal) -> None:
+    one = issue(portal, CONTACT)
+    delete_contact(portal)
+    code = OneTimeCode.objects.get()
+    assert (code.end_reason, code.code) == (EndReason.ERASED, None)
+    assert one.code.code is not None
+    assert verify(portal, one.code.code, "late").reason == VerificationReason.NOT_FOUND
+
+
+def test_a_step_that_waits_is_completed_as_failed_before_the_rows_go(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    start = timezone.now()
+    with time_machine.travel(start, tick=False):
+        issue(portal, CONTACT)
+        delete_contact(portal)
+        assert dict(Delivery.objects.values_list("channel", "status")) == {
+            ChannelName.CONTACT_PROPERTY: DeliveryStatus.FAILED,
+            ChannelName.EMAIL: DeliveryStatus.FAILED,
+            ChannelName.WORKFLOW_COMPLETION: DeliveryStatus.PENDING,
+        }
+        tasks.erase_contacts()
+        assert OneTimeCode.objects.exists()
+    with time_machine.travel(start + services.COMPLETION_DELAY):
+        drain(portal, ChannelName.WORKFLOW_COMPLETION)
+        tasks.erase_contacts()
+    (stray,) = hubspot.get("/strays")["completions"]
+    outputs = stray["outputFields"]
+    assert (outputs["otp_status"], outputs["otp_error"], outputs["otp_code"]) == ("failed", "expired", "")
+    assert outputs["hs_execution_state"] == "FAIL_CONTINUE"
+    with time_machine.travel(start + services.COMPLETION_DELAY + 2 * erasure.SETTLING):
+        tasks.erase_contacts()
+    assert not OneTimeCode.objects.exists()
+    assert not Delivery.objects.exists()
+    assert hubspot.mails() == []
+
+
+def test_it_waits_for_a_step_for_minutes_only(portal: Portal) -> None:
+    OTPSettings.objects.update(**BOTH)
+    issue(portal, CONTACT)
+    delete_contact(portal)
+    with time_machine.travel(timezone.now() + erasure.PATIENCE - dt.timedelta(seconds=5)):
+        tasks.erase_contacts()
+        assert OneTimeCode.objects.exists()
+    with time_machine.travel(timezone.now() + erasure.PATIENCE + dt.timedelta(seconds=1)):
+        tasks.erase_contacts()
+    assert not OneTimeCode.objects.exists()
+    assert not ErasureRequest.objects.exists()
+
+
+def test_a_contact_that_comes_back_is_a_new_one(portal: Portal) -> None:
+    issue(portal, CONTACT, "before", callback_id=None)
+    before = ContactGuard.objects.get().pseudonym
+    delete_contact(portal)
+    again = issue(portal, CONTACT, "restored", callback_id=None, now=timezone.now() + dt.timedelta(seconds=1))
+    tasks.erase_contacts()
+    assert OneTimeCode.objects.get() == again.code
+    assert again.code.code is not None
+    with time_machine.travel(timezone.now() + dt.timedelta(seconds=2)):
+        assert verify(portal, again.code.code, "right").reason == VerificationReason.VERIFIED
+    assert ContactGuard.objects.get().pseudonym != before
+
+
+def test_deleting_a_contact_we_never_met_leaves_no_line(portal: Portal) -> None:
+    delete_contact(portal)
+    delete_contact(portal)
+    tasks.erase_contacts()
+    assert not ErasureRequest.objects.exists()
+    assert not AuditEvent.objects.exists()
+
+
+def test_other_portals_contacts_with_the_same_id_stay(hubspot: HubSpot) -> None:
+    first, second = hubspot.connect(0), hubspot.connect(1)
+    issue(first, CONTACT, callback_id=None)
+    issue(second, CONTACT, callback_id=None)
+    delete_contact(first)
+    tasks.erase_contacts()
+    assert OneTimeCode.objects.get().portal == second
+    assert ContactGuard.objects.get().portal == second
