@@ -13,7 +13,7 @@ from django.urls import get_resolver
 
 from hubspot_integration import client
 from hubspot_integration.models import Portal
-from otp.models import AuditEvent, Delivery, OneTimeCode, OTPSettings, Verification
+from otp.models import AuditEvent, Delivery, ErasureRequest, OneTimeCode, OTPSettings, Verification
 from tests.otp.test_generate_otp_action import execution
 from tests.otp.test_otp_card import address
 from tests.signing import post_signed, signed_headers
@@ -46,6 +46,7 @@ ENDPOINTS: dict[str, Body] = {
     "/hubspot/cards/otp/verify": order(code="482951"),
     "/hubspot/cards/otp/reveal": order(CONTACT, reason="The mail has not come"),
 }
+BATCHES = "/hubspot/webhooks"
 QUERIES = ("/hubspot/cards/otp", "/hubspot/cards/settings")
 ROUNDS = 400
 
@@ -60,7 +61,7 @@ def test_it_is_tried_on_every_address_that_hubspot_calls() -> None:
     called = {
         route for route in routes if route.startswith(("/hubspot/actions", "/hubspot/cards", "/hubspot/webhooks"))
     }
-    assert called == {*ENDPOINTS, *QUERIES}
+    assert called == {*ENDPOINTS, *QUERIES, BATCHES}
 
 
 @pytest.fixture
@@ -92,6 +93,22 @@ def test_it_survives_randomly_broken_bodies(busy: Portal, path: str) -> None:
             assert _rows() == before, body[:500]
     # both kinds must occur, or this test shows nothing
     assert 0.2 * ROUNDS < refused < ROUNDS
+
+
+def test_it_survives_randomly_broken_batches(busy: Portal) -> None:
+    randomly = random.Random(BATCHES)
+    event = {"portalId": busy.id, "objectId": CONTACT, "subscriptionType": "object.deletion", "objectTypeId": "0-1"}
+    heard = 0
+    for _ in range(ROUNDS):
+        events = b",".join(_broken(event, randomly) for _ in range(randomly.randint(1, 2)))
+        response = post_signed(BATCHES, b"[" + events + b"]")
+        assert response.status_code in (200, 400), events[:500]
+        told = response.status_code == 200 and response.json()["contacts"] > 0
+        assert ErasureRequest.objects.exists() == told, events[:500]
+        heard += told
+        ErasureRequest.objects.all().delete()
+    # both kinds must occur, or this test shows nothing
+    assert 0.1 * ROUNDS < heard < 0.9 * ROUNDS
 
 
 @pytest.mark.parametrize("path", QUERIES)

@@ -95,6 +95,7 @@ def test_the_schema_is_valid_and_complete() -> None:
         "/hubspot/cards/otp/reveal",
         "/hubspot/cards/otp/verify",
         "/hubspot/cards/settings",
+        "/hubspot/webhooks",
     }
 
 
