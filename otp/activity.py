@@ -71,6 +71,7 @@ CHANNEL_WORDS: Final = {
     ChannelName.EMAIL.value: "E-mail",
     ChannelName.WORKFLOW_COMPLETION.value: "Workflow step",
     ChannelName.WORKFLOW_CONFIRMATION.value: "Workflow step, once more",
+    ChannelName.PROPERTY_CLEARING.value: "Contact property, cleared",
 }
 # What a code's story tells from the code and its checks themselves.
 _TOLD_OTHERWISE: Final = (Action.CODE_CHECKED, Action.CODE_LOCKED)
@@ -79,6 +80,7 @@ _OUTCOMES_OF_ENDS: Final = {
     EndReason.EXPIRED: CodeOutcome.EXPIRED,
     EndReason.LOCKED: CodeOutcome.LOCKED,
     EndReason.SUPERSEDED: CodeOutcome.SUPERSEDED,
+    EndReason.ERASED: CodeOutcome.EXPIRED,  # for the moments until its rows are gone
 }
 _CHECK_WORDS: Final = {
     "verified": "Checked: right",
@@ -107,6 +109,10 @@ ACTION_WORDS: Final = {
     Action.PORTAL_DISCONNECTED.value: "Disconnected the account",
     Action.LOG_EXPORTED.value: "Exported the activity log",
     Action.AUDIT_EXPORTED.value: "Exported the audit trail",
+    Action.SETTING_CHANGED.value: "Changed a setting",
+    Action.PORTAL_CONNECTED.value: "Connected the account",
+    Action.CONTACT_ERASED.value: "Erased a contact that HubSpot deleted",
+    Action.RECORDS_DELETED.value: "Deleted records whose time was over",
 }
 
 
@@ -402,7 +408,9 @@ def _passing(found: OneTimeCodeQuerySet, filters: Filters, now: dt.datetime) -> 
         case CodeOutcome.EXPIRED:
             return found.filter(Q(end_reason=EndReason.EXPIRED) | Q(ended_at__isnull=True, expires_at__lte=now))
         case CodeOutcome.DELIVERY_FAILED:
-            failed = Delivery.objects.filter(code=OuterRef("pk"), status=DeliveryStatus.FAILED)
+            failed = Delivery.objects.filter(code=OuterRef("pk"), status=DeliveryStatus.FAILED).exclude(
+                channel=ChannelName.PROPERTY_CLEARING
+            )
             return found.filter(Exists(failed))
         case ended:
             reason = next(reason for reason, outcome in _OUTCOMES_OF_ENDS.items() if outcome is ended)

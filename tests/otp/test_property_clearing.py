@@ -13,6 +13,7 @@ from django.utils import timezone
 from hubspot_integration import budget
 from hubspot_integration.models import Portal
 from otp import delivery, services, tasks
+from otp.audit import Actor, ActorKind
 from otp.models import ChannelName, Delivery, DeliveryStatus, EndReason, OneTimeCode, OTPSettings, ResendPolicy, Source
 from tests.hubspot import HubSpot
 from tests.otp.test_delivery import drain, issue
@@ -219,13 +220,14 @@ def test_a_deleted_contact_needs_no_clearing(hubspot: HubSpot) -> None:
 
 def verify(portal: Portal, contact_id: int, code: OneTimeCode, *, clear_property: bool = False) -> None:
     services.verify_code(
-        portal=portal,
+        portal_id=portal.id,
         contact_id=contact_id,
         address=code.address,
         submitted=code.code or "",
         clear_property=clear_property,
         request_key=f"verify:{code.id}",
         source=Source.WORKFLOW,
+        actor=Actor(ActorKind.WORKFLOW, "1"),
         now=timezone.now(),
     )
     assert OneTimeCode.objects.get(id=code.id).end_reason == EndReason.USED
