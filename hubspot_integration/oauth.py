@@ -23,6 +23,7 @@ from hubspot_integration import transport
 from hubspot_integration.models import OAuthGrant, OAuthState, Portal, PortalMember
 from hubspot_integration.signals import portal_connected, portal_disconnected
 from hubspot_integration.transport import HubSpotError
+from opsagent.metrics import Counter
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,9 @@ STATE_LIFETIME: Final = dt.timedelta(minutes=10)
 # HubSpot asks for a refresh before the token ends, not after a 401.
 REFRESH_MARGIN: Final = dt.timedelta(minutes=5)
 _FAREWELL_TIMEOUT: Final = 5.0
+REFRESHES: Final = Counter(
+    "opsagent_token_refreshes_total", "Refreshes of a portal's token: done, or why HubSpot refused.", ("outcome",)
+)
 _SESSION_KEY: Final = "oauth_state"
 
 
@@ -158,11 +162,13 @@ def access_token_for(portal_id: int, *, refused: str | None = None) -> str:
             for field, value in _grant_fields(token, now, keep_refresh_token=grant.refresh_token).items():
                 setattr(grant, field, value)
             grant.save()
+            REFRESHES.add("done")
             return str(grant.access_token)
     except OAuthGrant.DoesNotExist:
         raise NotConnected from None
     except HubSpotError as error:
         refusal = classify(error, refreshing=True)
+        REFRESHES.add(refusal.value)
         log.warning("refresh_refused", portal_id=portal_id, refusal=refusal.value, status=error.status)
         if refusal is Refusal.REVOKED:
             mark_disconnected(portal_id)

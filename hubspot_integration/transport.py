@@ -15,9 +15,14 @@ from django.conf import settings
 from hubspot.crm.contacts import ApiClient, ApiException, Configuration
 from urllib3.exceptions import HTTPError
 
+from opsagent.metrics import Counter
+
 CONNECT_TIMEOUT: Final = 3.0
 READ_TIMEOUT: Final = 10.0
 MAXIMUM_RETRY_AFTER: Final = 24 * 3600.0
+
+CALLS: Final = Counter("opsagent_hubspot_calls_total", "Calls to HubSpot, by how it answered.", ("status",))
+UNREACHABLE: Final = "unreachable"
 
 _SERVER_ERROR: Final = 500
 _LOCKED, _TOO_MANY_REQUESTS, _MIGRATING, _TIMED_OUT = 423, 429, 477, 408
@@ -95,9 +100,12 @@ def call(
         )
         data: bytes = answer.data
     except ApiException as error:
+        CALLS.add(str(error.status or UNREACHABLE))
         raise _refusal(error) from None
     except HTTPError as error:
+        CALLS.add(UNREACHABLE)
         raise HubSpotError(f"HubSpot could not be reached: {type(error).__name__}", permanent=False) from None
+    CALLS.add(str(answer.status))
     if not data:
         return None
     try:

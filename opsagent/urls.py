@@ -3,11 +3,12 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from opsagent import health
+from opsagent import health, metrics
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", metrics.metrics),
     path("api/schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("", include("otp.urls")),
     path("", include("hubspot_integration.urls")),

@@ -20,6 +20,7 @@ from django.db.models import F
 
 from hubspot_integration.models import Portal
 from otp.channels import CHANNELS, TURNS, Clock, Outcome
+from otp.counts import DELIVERIES, DELIVERY_SECONDS
 from otp.models import ChannelName, Delivery, DeliveryStatus
 
 log = structlog.get_logger(__name__)
@@ -156,6 +157,9 @@ def _record(outcomes: list[Outcome], now: dt.datetime, progress: Progress) -> No
     if settled:
         _make_completions_due(settled, now, progress)
     for outcome in outcomes:
+        DELIVERIES.add(outcome.delivery.channel, outcome.status)
+        if outcome.status is DeliveryStatus.SENT:
+            DELIVERY_SECONDS.observe((now - outcome.delivery.code.created_at).total_seconds(), outcome.delivery.channel)
         if outcome.error:
             log.warning(
                 "delivery_not_made",

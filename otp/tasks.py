@@ -26,6 +26,8 @@ WAKE_STEP: Final = 0.25
 END_STEP: Final = 1000
 LONGEST_STRETCH: Final = 4.0
 QUIET_SECONDS: Final = 1.0
+SWEEP_KEY: Final = "swept-at"
+"""Where the broker keeps when a worker last swept, in seconds: what operators go by to see worker and beat alive."""
 
 _stopping = threading.Event()
 _quiet_until = 0.0
@@ -77,6 +79,7 @@ def requeue_due() -> None:
     """Wake whoever has due deliveries: what Redis forgot, what a dead worker left, what has waited its back-off."""
     now = timezone.now()
     delivery.make_forgotten_completions_due(now)
+    _remember_sweep(now)
     for portal_id, channel in Delivery.objects.due(now).values_list("portal_id", "channel").distinct():
         wake(portal_id, channel)
 
@@ -141,6 +144,13 @@ def _remember_call(portal_id: int, channel: str) -> None:
         broker.redis().set(_linger_key(portal_id, channel), b"", px=int(linger * 1000))
     except RedisError as error:
         log.warning("linger_not_kept", reason=type(error).__name__)
+
+
+def _remember_sweep(now: dt.datetime) -> None:
+    try:
+        broker.redis().set(SWEEP_KEY, str(now.timestamp()))
+    except RedisError as error:
+        log.warning("sweep_not_noted", reason=type(error).__name__)
 
 
 def _linger_key(portal_id: int, channel: str) -> str:

@@ -14,6 +14,7 @@ from hubspot_integration.authentication import WorkflowActionSignature
 from hubspot_integration.workflow_actions import Execution
 from otp import codes, services
 from otp.codes import CodeType
+from otp.counts import CODES_REFUSED
 from otp.endpoints import workflow_action
 from otp.endpoints.workflow_action import InvalidInput
 from otp.services import Limit, Overrides, RateLimited
@@ -82,6 +83,7 @@ def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:  # noqa: 
 
 
 def _failed(error: OTPError, message: str) -> dict[str, Any]:
+    CODES_REFUSED.add(error)
     return workflow_actions.failed(failure(error, message))
 
 

@@ -14,6 +14,7 @@ from hubspot_integration import workflow_actions
 from hubspot_integration.authentication import WorkflowActionSignature
 from hubspot_integration.workflow_actions import Execution, epoch_milliseconds
 from otp import services
+from otp.counts import CHECKS_REFUSED
 from otp.endpoints import workflow_action
 from otp.endpoints.workflow_action import InvalidInput
 from otp.models import Verification, VerificationResult
@@ -95,6 +96,7 @@ def failure(reason: NoCheck) -> dict[str, str]:
 
 def _failed(execution: Execution, reason: NoCheck, problem: str) -> dict[str, Any]:
     # The action has no output for a sentence: what to mend stands in the log, and in words in the execution rule.
+    CHECKS_REFUSED.add(reason)
     log.info("check_not_possible", portal_id=execution.portal_id, reason=reason.value, problem=problem)
     return workflow_actions.failed(failure(reason))
 

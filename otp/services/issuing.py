@@ -17,6 +17,7 @@ from opsagent.encryption import encrypt
 from otp import audit, codes, tasks
 from otp.audit import Action, Actor
 from otp.codes import CodeType
+from otp.counts import CODES_ISSUED
 from otp.models import (
     ChannelName,
     ContactGuard,
@@ -155,6 +156,7 @@ def issue_code(
         raise outcome
     if not outcome.repeated:
         _wake(portal_id, outcome)
+        CODES_ISSUED.add(source)
         log.info("code_issued", portal_id=portal_id, reference=str(outcome.code.pk), source=source.value)
     return outcome
 

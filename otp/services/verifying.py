@@ -14,6 +14,7 @@ from opsagent.database import Statements, once_more_when_disconnected, pipelined
 from otp import audit, codes
 from otp.audit import Action, Actor
 from otp.codes import CodeType
+from otp.counts import VERIFICATIONS
 from otp.models import ContactGuard, EndReason, OneTimeCode, OTPSettings, Source, Verification, VerificationReason
 from otp.services.contact import NotConnected, RequestKeyTaken, checked_address, guard_of, send_lock
 
@@ -191,6 +192,7 @@ def _check(
     )
     event = _event(request, guard, Action.CODE_CHECKED, reference=verification.code_id, detail={"reason": reason.value})
     inserted = statements.send(_INSERT, event | {name: getattr(verification, name) for name in _COLUMNS})
+    VERIFICATIONS.add(request.source, reason)
     log.info(
         "code_checked",
         portal_id=request.portal_id,
