@@ -16,7 +16,7 @@ def portals() -> Iterator[Gauge]:
         connected=Count("pk", filter=Q(disconnected_at__isnull=True)),
         disconnected=Count("pk", filter=Q(disconnected_at__isnull=False)),
     )
-    values = {(state,): float(number) for state, number in numbers.items()}
+    values: dict[tuple[str, ...], float] = {(state,): float(number) for state, number in numbers.items()}
     yield Gauge("opsagent_portals", "Portals that have the app, and portals that had it.", values, ("state",))
     refused: Counter[str] = Counter()
     for feature, number in RefusedFeature.objects.values_list("feature").annotate(number=Count("pk")):

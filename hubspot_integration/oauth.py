@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote, urlencode
+from uuid import uuid4
 
 import structlog
 from django.conf import settings
@@ -181,6 +182,23 @@ def access_token_for(portal_id: int, *, refused: str | None = None) -> str:
             status=error.status,
             retry_after=error.retry_after,
         ) from None
+
+
+def refusal_of_an_unknown_token() -> Refusal:
+    """Ask the token endpoint to refresh a token that nobody has; return why it refuses.
+
+    REVOKED: it knew us, and looked at the token. CONFIGURATION: it did not know us. TRANSIENT: no answer.
+    """
+    try:
+        _token_request(grant_type="refresh_token", refresh_token=str(uuid4()))
+    except HubSpotError as error:
+        return classify(error, refreshing=True)
+    return Refusal.CONFIGURATION  # whoever accepts any token is not HubSpot
+
+
+def introspect(portal_id: int) -> dict[str, Any]:
+    """Return what HubSpot says of a portal's access token, `app_id` and `scopes` among it. Raises HubSpotError."""
+    return _introspect(access_token_for(portal_id))
 
 
 def mark_disconnected(portal_id: int, *, asked_by: str = "") -> None:

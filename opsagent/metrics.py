@@ -212,7 +212,7 @@ def _gauge_family(gauge: Gauge) -> Any:
     return family
 
 
-def _counter_families(stored: Mapping[bytes, bytes]) -> Iterator[Any]:
+def _counter_families(stored: Mapping[Any, Any]) -> Iterator[Any]:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily  # noqa: PLC0415 (see metrics)
 
     counts: dict[str, dict[tuple[str, ...], int]] = {name: {} for name in _declared}
@@ -224,9 +224,10 @@ def _counter_families(stored: Mapping[bytes, bytes]) -> Iterator[Any]:
             counts[name][tuple(labels)] = int(value)
     for name, declared in sorted(_declared.items()):
         if isinstance(declared, Counter):
-            family = CounterMetricFamily(name, declared.description, labels=declared.labels)
+            numbers = CounterMetricFamily(name, declared.description, labels=declared.labels)
             for counted, number in sorted(counts[name].items()):
-                family.add_metric(counted, number)
+                numbers.add_metric(counted, number)
+            yield numbers
         else:
             family = HistogramMetricFamily(name, declared.description, labels=declared.labels)
             for series in sorted({labels[:-1] for labels in counts[name]}):
@@ -235,4 +236,4 @@ def _counter_families(stored: Mapping[bytes, bytes]) -> Iterator[Any]:
                     total += counts[name].get((*series, bound), 0)
                     buckets.append((bound, total))
                 family.add_metric(series, buckets, counts[name].get((*series, "ms"), 0) / 1000)
-        yield family
+            yield family

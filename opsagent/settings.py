@@ -9,7 +9,7 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from opsagent import environment, logs
+from opsagent import environment, errors, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environ.Env.read_env(BASE_DIR / ".env")  # a convenience for one machine; real variables win over the file
@@ -257,6 +257,9 @@ CELERY_BEAT_SCHEDULE = {
     "end expired codes": {"task": "otp.tasks.end_expired", "schedule": 20.0, "options": {"expires": 20.0}},
     "erase deleted contacts": {"task": "otp.tasks.erase_contacts", "schedule": 5.0, "options": {"expires": 5.0}},
 }
+
+if SENTRY_DSN:
+    errors.report_to(SENTRY_DSN, environment=str(urlsplit(PUBLIC_BASE_URL).hostname))
 
 LOGGING_CONFIG = "opsagent.logs.configure"
 LOGGING = logs.logging_config(LOG_LEVEL)

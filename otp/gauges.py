@@ -50,7 +50,9 @@ def deliveries() -> Iterator[Gauge]:
         ("opsagent_deliveries_retrying", "Pending deliveries that have been tried three times or more."),
     )
     for place, (name, description) in enumerate(told):
-        values = {(channel.value,): float(found.get(channel, [0] * len(told))[place]) for channel in ChannelName}
+        values: dict[tuple[str, ...], float] = {
+            (channel.value,): float(found.get(channel, [0] * len(told))[place]) for channel in ChannelName
+        }
         yield Gauge(name, description, values, ("channel",))
 
 
@@ -75,5 +77,5 @@ def workers() -> Iterator[Gauge]:
     yield Gauge(
         "opsagent_last_sweep_timestamp_seconds",
         "When a worker last did what beat reminds it of every three seconds; 0: never, as far as the broker knows.",
-        {(): float(swept_at or 0)},  # type: ignore[arg-type]
+        {(): float(swept_at or 0)},
     )

@@ -1,0 +1,98 @@
+"""What `manage.py doctor` examines of HubSpot: credentials, the uploaded app, stored tokens, the clock."""
+
+import datetime as dt
+import http.client
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from django.conf import settings
+from django.utils import timezone
+
+from hubspot_integration import oauth
+from hubspot_integration.models import OAuthGrant
+from hubspot_integration.oauth import Refusal
+from hubspot_integration.transport import HubSpotError
+from opsagent.doctor import Finding, ask, examination, failed, ok, warning
+from opsagent.encryption import DecryptionError
+
+SAMPLE: Final = 100
+# Signatures are accepted for five minutes; a minute of that is enough to notice.
+CLOCK_MATTERS: Final = dt.timedelta(minutes=1)
+CLOCK_BREAKS: Final = dt.timedelta(minutes=4)
+
+
+@examination("credentials")
+def examine_credentials() -> Finding:
+    """Ask HubSpot about a refresh token that nobody has: whom it does not know it refuses for another reason."""
+    refusal = oauth.refusal_of_an_unknown_token()
+    if refusal is Refusal.REVOKED:
+        return ok("HubSpot knows client id and client secret")
+    if refusal is Refusal.CONFIGURATION:
+        return failed(
+            "HubSpot does not accept HUBSPOT_CLIENT_ID with HUBSPOT_CLIENT_SECRETS",
+            "Copy both from the app's Auth tab in HubSpot; the current secret comes first.",
+        )
+    return failed(
+        f"HubSpot did not answer at {settings.HUBSPOT_API_BASE_URL}",
+        "Let this machine connect there with https, and see status.hubspot.com.",
+    )
+
+
+@examination("tokens")
+def examine_tokens() -> Finding:
+    """Read stored tokens with the keys that there are."""
+    seen = 0
+    try:
+        for _ in OAuthGrant.objects.order_by("-refreshed_at")[:SAMPLE]:
+            seen += 1
+    except DecryptionError:
+        return failed(
+            "a stored token was written with a key that is not in ENCRYPTION_KEYS",
+            "Put that key back, behind the first. See docs/operations.md.",
+        )
+    return ok(f"{seen} of the latest read" if seen else "none stored yet")
+
+
+@examination("uploaded app")
+def examine_app() -> Finding:
+    """Ask HubSpot whose token the latest installation is, and hold that against the settings."""
+    grant = OAuthGrant.objects.order_by("-refreshed_at").only("portal_id").first()
+    if grant is None:
+        return ok("not installed anywhere yet; what was uploaded shows after the first installation")
+    try:
+        facts = oauth.introspect(grant.portal_id)
+    except HubSpotError as error:
+        return warning(f"HubSpot does not tell ({error.reason})", "Run it again, or see what the settings page says.")
+    if facts.get("app_id") not in {None, settings.HUBSPOT_APP_ID}:
+        return failed(
+            f"portals have installed app {facts['app_id']}, HUBSPOT_APP_ID says {settings.HUBSPOT_APP_ID}",
+            "Copy app id, client id and client secret from one and the same app's Auth tab.",
+        )
+    missing = sorted(set(oauth.REQUIRED_SCOPES) - set(facts.get("scopes") or oauth.REQUIRED_SCOPES))
+    if missing:
+        return failed(
+            f"the latest installation lacks {', '.join(missing)}",
+            "Upload the project again and let the portal's admin choose Reconnect. See docs/hubspot-project.md.",
+        )
+    return ok(f"app {settings.HUBSPOT_APP_ID}, with every scope it requires")
+
+
+@examination("clock")
+def examine_clock() -> Finding:
+    """Compare this machine's clock with HubSpot's: signatures carry the time."""
+    try:
+        said = ask(settings.HUBSPOT_API_BASE_URL).headers.get("date", "")
+        difference = abs(timezone.now() - parsedate_to_datetime(said))
+    except (OSError, http.client.HTTPException):
+        return failed("HubSpot did not answer, so nothing to compare with", "Mend the connection to HubSpot first.")
+    except ValueError:
+        return warning("HubSpot's answer bears no date", "Check the clock by other means.")
+    seconds = round(difference.total_seconds())
+    if difference >= CLOCK_BREAKS:
+        return failed(
+            f"{seconds} seconds off: HubSpot's signatures are taken for old ones",
+            "Set the clock; keep it right with NTP.",
+        )
+    if difference >= CLOCK_MATTERS:
+        return warning(f"{seconds} seconds off", "Set the clock; keep it right with NTP.")
+    return ok(f"{seconds} seconds off")
