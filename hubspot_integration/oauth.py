@@ -35,6 +35,7 @@ OPTIONAL_SCOPES: Final = ("automation", "crm.schemas.contacts.write")
 STATE_LIFETIME: Final = dt.timedelta(minutes=10)
 # HubSpot asks for a refresh before the token ends, not after a 401.
 REFRESH_MARGIN: Final = dt.timedelta(minutes=5)
+LOOK_EVERY: Final = dt.timedelta(hours=1)
 _FAREWELL_TIMEOUT: Final = 5.0
 REFRESHES: Final = Counter(
     "opsagent_token_refreshes_total", "Refreshes of a portal's token: done, or why HubSpot refused.", ("outcome",)
@@ -212,6 +213,21 @@ def mark_disconnected(portal_id: int, *, asked_by: str = "") -> None:
     if changed:
         log.warning("portal_disconnected", portal_id=portal_id)
         portal_disconnected.send(sender=Portal, portal=Portal.objects.get(id=portal_id), asked_by=asked_by)
+
+
+def notice_uninstalls(*, now: dt.datetime) -> None:
+    """Refresh tokens that nobody has needed for an hour: HubSpot tells of an uninstall in no other way.
+
+    Stops at the first refusal that says nothing about the portal; whatever stands in the way, it is in everybody's.
+    """
+    idle = OAuthGrant.objects.filter(refreshed_at__lt=now - LOOK_EVERY).order_by("refreshed_at")
+    for portal_id in idle.values_list("portal_id", flat=True):
+        try:
+            access_token_for(portal_id)
+        except NotConnected:
+            continue
+        except HubSpotError:
+            return
 
 
 def disconnect(portal_id: int, *, asked_by: str) -> bool:

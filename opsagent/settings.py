@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
@@ -255,6 +256,13 @@ CELERY_BEAT_SCHEDULE = {
     # `expires`: a sweep that nobody ran in time is worth nothing, the next one does its work
     "requeue due deliveries": {"task": "otp.tasks.requeue_due", "schedule": 3.0, "options": {"expires": 3.0}},
     "end expired codes": {"task": "otp.tasks.end_expired", "schedule": 20.0, "options": {"expires": 20.0}},
+    "notice uninstalls": {"task": "otp.tasks.notice_uninstalls", "schedule": 300.0, "options": {"expires": 300.0}},
+    "forget codes": {"task": "otp.tasks.forget_codes", "schedule": 60.0, "options": {"expires": 60.0}},
+    "delete old records": {
+        "task": "otp.tasks.delete_old_records",
+        "schedule": crontab(minute="17"),
+        "options": {"expires": 1800.0},
+    },
     "erase deleted contacts": {"task": "otp.tasks.erase_contacts", "schedule": 5.0, "options": {"expires": 5.0}},
 }
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 import structlog
+from django.db import connection
 
 from hubspot_integration.models import Portal
 from otp.models import AuditEvent, ContactGuard
@@ -143,6 +144,27 @@ def settings_changed(
 
 def _text(value: object) -> str:
     return "" if value is None else str(value)
+
+
+def delete_before(*, portal_id: int, moment: dt.datetime, limit: int) -> list[UUID | None]:
+    """Delete a portal's oldest lines from before a moment, at most `limit`; return the pseudonyms they bore.
+
+    For the retention job: the database refuses to delete a line unless the portal's retention period is over since it
+    was written, or since the portal was disconnected. Needs a transaction.
+    """
+    with connection.cursor() as cursor:
+        # Says that it is the retention job, to the end of the transaction (see the trigger keep_audit_events).
+        cursor.execute("SELECT set_config('opsagent.retention', 'on', true)")
+        cursor.execute(
+            """
+            DELETE FROM otp_auditevent WHERE id IN (
+                SELECT id FROM otp_auditevent WHERE portal_id = %s AND at < %s
+                ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED
+            ) RETURNING contact
+            """,
+            [portal_id, moment, limit],
+        )
+        return [contact for (contact,) in cursor.fetchall()]
 
 
 def pseudonym_of(*, portal_id: int, contact_id: int) -> UUID:

@@ -1,5 +1,6 @@
 """One-time passwords as such: alphabets, generation, normalisation, keyed digests. Pure but for the randomness."""
 
+import datetime as dt
 import enum
 import hashlib
 import hmac
@@ -25,6 +26,8 @@ ALPHABETS: Final = {
 }
 LENGTHS: Final = (4, 6, 8)
 EXPIRY_MINUTES: Final = (5, 10, 15, 30, 60)
+REMEMBERED_FOR: Final = dt.timedelta(hours=24)
+"""So long after its expiry a code can still be told apart from one that never was."""
 
 
 def generate(code_type: CodeType, length: int) -> str:

@@ -13,9 +13,9 @@ from celery.signals import worker_shutting_down
 from django.utils import timezone
 from redis import RedisError
 
-from hubspot_integration import budget
+from hubspot_integration import budget, oauth
 from opsagent import broker
-from otp import delivery, erasure, notices
+from otp import delivery, erasure, notices, retention
 from otp.channels import CHANNELS
 from otp.models import ChannelName, Delivery, EndReason, OneTimeCode
 
@@ -104,6 +104,33 @@ def erase_contacts() -> None:
     """Erase contacts that HubSpot deleted, in steps that block nobody."""
     while erased := erasure.erase_due(now=timezone.now()):
         log.info("contacts_erased", count=erased)
+
+
+@shared_task
+def notice_uninstalls() -> None:
+    """Find out in which portals the app was uninstalled."""
+    oauth.notice_uninstalls(now=timezone.now())
+
+
+@shared_task
+def forget_codes() -> None:
+    """Wipe what recognises codes that expired a day ago, in steps that block nobody."""
+    while forgotten := retention.forget_codes(now=timezone.now()):
+        log.info("codes_forgotten", count=forgotten)
+
+
+@shared_task
+def delete_old_records() -> None:
+    """Delete what is older than its portal's retention period, in steps that block nobody."""
+    for term in retention.terms(now=timezone.now()):
+        deleted = 0
+        while not _stopping.is_set() and (step := retention.delete_records(term=term)):
+            deleted += step
+        if _stopping.is_set():
+            return
+        retention.finish(term=term, deleted=deleted, now=timezone.now())
+        if deleted or term.ends:
+            log.info("records_deleted", portal_id=term.portal.id, count=deleted, ends=term.ends)
 
 
 @shared_task

@@ -13,7 +13,7 @@ from django.db import IntegrityError
 from opsagent.database import Statements, once_more_when_disconnected, pipelined_transaction
 from otp import audit, codes
 from otp.audit import Action, Actor
-from otp.codes import CodeType
+from otp.codes import REMEMBERED_FOR, CodeType
 from otp.counts import VERIFICATIONS
 from otp.models import ContactGuard, EndReason, OneTimeCode, OTPSettings, Source, Verification, VerificationReason
 from otp.services.contact import NotConnected, RequestKeyTaken, checked_address, guard_of, send_lock
@@ -23,8 +23,6 @@ log = structlog.get_logger(__name__)
 MAXIMUM_WRONG_ATTEMPTS: Final = 5
 # Longer than anybody types, separators included.
 MAXIMUM_SUBMITTED_LENGTH: Final = 1000
-# So long after its expiry a code can still be told apart from one that never was.
-REMEMBERED_FOR: Final = dt.timedelta(hours=24)
 _LONGEST_LIFE: Final = dt.timedelta(minutes=max(codes.EXPIRY_MINUTES))
 # What is said of a submitted code that ended, and of any other text when the newest code ended.
 _EQUAL_TO_AN_OLDER_CODE: Final[dict[EndReason | None, VerificationReason]] = {

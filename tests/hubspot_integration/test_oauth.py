@@ -16,8 +16,11 @@ from hubspot_integration import client, oauth
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, OAuthState, Portal, PortalMember
 from hubspot_integration.oauth import OPTIONAL_SCOPES, REQUIRED_SCOPES, NotConnected, Refusal
 from hubspot_integration.transport import HubSpotError
-from otp.models import OTPSettings
+from opsagent import broker
+from otp.audit import Action
+from otp.models import AuditEvent, Delivery, DeliveryStatus, OTPSettings
 from tests.hubspot import HubSpot
+from tests.otp.test_delivery import issue
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -297,3 +300,99 @@ def test_it_remembers_the_contact_properties(hubspot: HubSpot) -> None:
     assert any(one.calculated for one in found.values())
     assert client.contact_property(portal.id, "otp_code") == found["otp_code"]
     assert client.contact_property(portal.id, "nothing/../here?") is None
+
+
+# ------------------------------------------------------------------ the end
+ADMIN = "admin@acme.example"
+
+
+def test_disconnecting_uninstalls_on_both_sides(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(code_length=8)
+    grant = OAuthGrant.objects.get()
+    assert oauth.disconnect(portal.id, asked_by=ADMIN)
+    assert not hubspot.get(f"/portals/{portal.id}")["installed"]
+    assert not Portal.objects.get().is_connected
+    assert not OAuthGrant.objects.exists()
+    (revoked,) = hubspot.requests("oauth.revoke")
+    assert revoked["status"] == 200
+    event = AuditEvent.objects.get(action=Action.PORTAL_DISCONNECTED)
+    assert (event.actor, event.actor_kind) == (ADMIN, "admin")
+    (task,) = broker.redis().lrange("celery", 0, -1)
+    assert b"otp.tasks.tell_admins" in task
+    assert grant.refresh_token.encode() not in task
+    install(hubspot, Client())
+    assert OTPSettings.objects.get().code_length == 8
+    connected = AuditEvent.objects.get(action=Action.PORTAL_CONNECTED)
+    assert connected.actor == installer(hubspot)["email"]
+    assert "crm.objects.contacts.write" in connected.detail["scopes"]
+
+
+@pytest.mark.parametrize(
+    "kind", [{"kind": "status", "status": 503}, {"kind": "drop"}, {"kind": "status", "status": 403}]
+)
+def test_disconnecting_wipes_the_tokens_whatever_hubspot_says(hubspot: HubSpot, kind: dict[str, Any]) -> None:
+    portal = hubspot.connect()
+    hubspot.fault("appinstalls.uninstall", **kind)
+    hubspot.fault("oauth.revoke", **kind)
+    assert not oauth.disconnect(portal.id, asked_by=ADMIN)
+    assert not Portal.objects.get().is_connected
+    assert not OAuthGrant.objects.exists()
+
+
+def test_an_uninstall_is_noticed_although_nothing_calls_hubspot(hubspot: HubSpot) -> None:
+    gone, kept = hubspot.connect(0), hubspot.connect(1)
+    hubspot.delete(f"/portals/{gone.id}/install")
+    oauth.notice_uninstalls(now=timezone.now())
+    assert hubspot.requests("oauth.token") == []
+    with time_machine.travel(timezone.now() + dt.timedelta(minutes=61)):
+        oauth.notice_uninstalls(now=timezone.now())
+        oauth.notice_uninstalls(now=timezone.now())
+    assert Portal.objects.connected().get() == kept
+    assert len(hubspot.requests("oauth.token")) == 2
+
+
+def test_it_stops_looking_while_hubspot_is_away(hubspot: HubSpot) -> None:
+    hubspot.connect(0)
+    hubspot.connect(1)
+    hubspot.fault("oauth.token", "status", status=503)
+    with time_machine.travel(timezone.now() + dt.timedelta(minutes=61)):
+        oauth.notice_uninstalls(now=timezone.now())
+    assert len(hubspot.requests("oauth.token")) == 1
+    assert Portal.objects.connected().count() == 2
+
+
+def test_disconnecting_what_hubspot_has_uninstalled_already_is_done(hubspot: HubSpot) -> None:
+    portal = hubspot.connect()
+    OAuthGrant.objects.update(expires_at=timezone.now())
+    hubspot.delete(f"/portals/{portal.id}/install")
+    assert oauth.disconnect(portal.id, asked_by=ADMIN)
+    assert not oauth.disconnect(portal.id, asked_by=ADMIN)
+    assert not OAuthGrant.objects.exists()
+    assert AuditEvent.objects.filter(action=Action.PORTAL_DISCONNECTED).count() == 1
+
+
+def test_what_is_pending_ends_with_the_connection(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(store_in_property=True, property_name="otp_code", send_email=True)
+    issue(portal, hubspot.contacts(portal.id)[0]["contactId"])
+    oauth.disconnect(portal.id, asked_by=ADMIN)
+    assert set(Delivery.objects.values_list("status", "error", "next_attempt_at")) == {
+        (DeliveryStatus.FAILED, "not_connected", None)
+    }
+    assert hubspot.mails() == []
+
+
+def test_a_wrong_client_secret_for_an_hour_disconnects_nobody(hubspot: HubSpot, settings: Any) -> None:
+    portals = [hubspot.connect(0), hubspot.connect(1)]
+    right, start = settings.HUBSPOT_CLIENT_SECRETS, timezone.now()
+    settings.HUBSPOT_CLIENT_SECRETS = ["wrong", "wrong as well"]
+    OAuthGrant.objects.update(expires_at=start)
+    for minute in range(0, 61, 3):
+        with time_machine.travel(start + dt.timedelta(minutes=minute)):
+            for portal in portals:
+                with pytest.raises(HubSpotError) as caught:
+                    oauth.access_token_for(portal.id)
+                assert not caught.value.permanent
+    assert Portal.objects.connected().count() == OAuthGrant.objects.count() == 2
+    settings.HUBSPOT_CLIENT_SECRETS = right
+    with time_machine.travel(start + dt.timedelta(minutes=63)):
+        assert all(oauth.access_token_for(portal.id) for portal in portals)

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
     ("subject", "happened", "remedy"),
     [
         (notices.DISCONNECTED, "no longer connected", "Install the app again"),
+        (notices.DISCONNECTED_BY_ADMIN, "by one of its admins", "install the app again"),
         ("property:otp_code", "contact property otp_code", "Sync Properties"),
         ("contacts", "permission", "Reconnect"),
         ("everything", "every call", "Reconnect"),
