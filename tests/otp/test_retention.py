@@ -207,7 +207,7 @@ def test_a_disconnected_portal_goes_with_everything_after_the_period(portal: Por
     tasks.delete_old_records()
     assert counts() == NOTHING
     for model in (Portal, OTPSettings, PortalMember, AuditEvent):
-        assert not model.objects.exists()  # type: ignore[attr-defined]
+        assert not model.objects.exists()
 
 
 def test_a_portal_that_was_disconnected_lately_keeps_what_it_has(portal: Portal) -> None:
