@@ -114,18 +114,19 @@ def compose(
     `values`: placeholder → what stands in its place, at most MAXIMUM_VALUE_LENGTH characters of one line; a missing
     value becomes nothing, and takes the space before it along ("Hello {first_name}," → "Hello,"). Placeholders within
     values stay as they are. `language` is a language tag for `lang`. The code stands in both parts as one unbroken
-    word, left to right; `valid_until` below it and `reference` at the end are lines of the layout, empty for none.
+    word, left to right; `valid_until` below it and `reference` at the end are lines with placeholders, empty for none.
     The subject is one line, whatever was given. Any text at all is accepted.
     """
+    values = {name: _value(text, isolated=right_to_left) for name, text in values.items()}
     footer = _block(_substitute(texts.footer, values))
     parts = {
         "subject": _line(_substitute(texts.subject, values)),
         "greeting": _line(_substitute(texts.greeting, values)),
         "body": _block(_substitute(texts.body, values)),
         "code": code,
-        "valid_until": _line(valid_until),
+        "valid_until": _line(_substitute(valid_until, values)),
         "footer": footer,
-        "reference": _line(reference),
+        "reference": _line(_substitute(reference, values)),
         "preheader": _line(footer)[:MAXIMUM_VALUE_LENGTH],
     }
     present = tuple(name for name, text in parts.items() if text)
@@ -159,11 +160,20 @@ def _fill(layout: tuple[str, ...], parts: Mapping[str, str]) -> str:
 def _substitute(text: str, values: Mapping[str, str]) -> str:
     def value_of(found: re.Match[str]) -> str:
         space, name = found.groups()
-        # A name comes from whoever filled in a form: it must not turn the words around it.
-        value = _REORDERING.sub("", _line(values.get(name, "")))[:MAXIMUM_VALUE_LENGTH]
-        return space + value if value else ""
+        value = values.get(name)
+        return f"{space}{value}" if value else ""
 
     return _PLACEHOLDER.sub(value_of, text)
+
+
+def _value(text: str, *, isolated: bool) -> str:
+    """What stands in a placeholder's place.
+
+    A name comes from whoever filled in a form: it must neither become a letter nor turn the words around it. In a
+    right-to-left mail, dates and Latin names keep their own order only when isolated from what surrounds them.
+    """
+    value = _REORDERING.sub("", _line(text))[:MAXIMUM_VALUE_LENGTH].rstrip()
+    return f"\u2068{value}\u2069" if isolated and value and not value.isdigit() else value
 
 
 def _line(text: str) -> str:

@@ -33,6 +33,7 @@ MAXIMUM_LENGTH: Final = 20
 
 Origin = Literal["own", "stock"]
 
+_FIELDS: Final = tuple(field.name for field in fields(Texts))
 _CODE: Final = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8})*")
 # Old and other names of a language: what ISO 639 withdrew (iw, in, ji, mo), macrolanguages by what people mean by them.
 _RENAMED: Final = {"iw": "he", "in": "id", "ji": "yi", "mo": "ro", "no": "nb", "tl": "fil"}
@@ -55,12 +56,15 @@ _TWELVE_HOURS: Final = re.compile(r"(?<!\\)[aAfgPh]")
 class ChosenTexts:
     """The texts of one mail: all in `language`, unless the portal itself wrote it otherwise.
 
-    `origins` says of each field of `texts` whether the portal wrote it ("own") or the app did ("stock").
+    `origins` says of each field of `texts` whether the portal wrote it ("own") or the app did ("stock"). `valid_until`
+    and `reference` are the layout's own words, with placeholders; empty in languages that the app has no words in.
     """
 
     texts: Texts
     language: str
     origins: Mapping[str, Origin]
+    valid_until: str = ""
+    reference: str = ""
 
     @property
     def right_to_left(self) -> bool:
@@ -105,19 +109,20 @@ def choose(language: str, own: Mapping[str, Mapping[str, str]], *, default: str,
     for code in (*chain(normalise(language)), *chain(normalise(default)), SOURCE):
         written = own.get(code, {})
         if code in STOCK_LANGUAGES:
-            stock = stock_texts(code, minutes)
-        elif written.keys() >= {"subject", "greeting", "body"}:
-            stock = Texts(subject="", greeting="", body="", footer="")
-        else:
-            continue
-        return ChosenTexts(
-            texts=replace(stock, **written),
-            language=code,
-            origins={
-                field.name: "own" if field.name in written or code not in STOCK_LANGUAGES else "stock"
-                for field in fields(Texts)
-            },
-        )
+            with translation.override(code):
+                return ChosenTexts(
+                    texts=replace(stock_texts(code, minutes), **written),
+                    language=code,
+                    origins={name: "own" if name in written else "stock" for name in _FIELDS},
+                    valid_until=pgettext("mail", "Valid until {expires_at}"),
+                    reference=pgettext("mail", "Reference: {reference}"),
+                )
+        if written.keys() >= {"subject", "greeting", "body"}:
+            return ChosenTexts(
+                texts=Texts(**{name: written.get(name, "") for name in _FIELDS}),
+                language=code,
+                origins=dict.fromkeys(_FIELDS, "own"),
+            )
     raise AssertionError("English is always there.")
 
 
@@ -137,33 +142,23 @@ def stock_texts(language: str, minutes: int) -> Texts:
         )
 
 
-def valid_until(language: str, moment: str) -> str:
-    """Return the line "Valid until …" about a formatted moment; empty in languages that the app has no words in."""
-    if language not in STOCK_LANGUAGES:
-        return ""
-    with translation.override(language):
-        return pgettext("mail", "Valid until {expires_at}").replace("{expires_at}", moment)
-
-
-def reference(language: str, name: str) -> str:
-    """Return the line "Reference: …"; empty in languages that the app has no words in."""
-    if language not in STOCK_LANGUAGES:
-        return ""
-    with translation.override(language):
-        return pgettext("mail", "Reference: {reference}").replace("{reference}", name)
-
-
-def format_moment(language: str, moment: dt.datetime) -> str:
-    """Return date, time and time zone as the language writes them: "23. November 2026 14:30 CET".
+def format_moment(language: str, moment: dt.datetime, zone: dt.tzinfo) -> str:
+    """Return date, time and time zone, to the minute, as a language writes them: "23. November 2026 14:30 CET".
 
     By Django's format for the language, if that names the hours from 0 to 23; else, and where Django has none,
     "2026-11-23 14:30 CET". Django's words for the parts of the day are not reliable; English keeps its "2:30 p.m.".
     """
+    return _formatted(language, moment.astimezone(dt.UTC).replace(second=0, microsecond=0), zone)
+
+
+@functools.lru_cache(maxsize=1000)  # codes of a batch expire within the same few minutes, and formatting is slow
+def _formatted(language: str, minute: dt.datetime, zone: dt.tzinfo) -> str:
+    local = minute.astimezone(zone)
     with translation.override(language):
         layout = str(get_format("DATETIME_FORMAT"))
         if language != SOURCE and (layout == _format_of_no_language() or _TWELVE_HOURS.search(layout)):
             layout = "Y-m-d H:i"
-        return f"{format_date(moment, layout.removesuffix(' T'))} {format_date(moment, 'T')}"
+        return f"{format_date(local, layout.removesuffix(' T'))} {format_date(local, 'T')}"
 
 
 def right_to_left(code: str) -> bool:

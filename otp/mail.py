@@ -84,7 +84,7 @@ class Letterhead:
     ) -> Content:
         """Write the mail with one code."""
         chosen = self.texts(language, expiry_minutes)
-        moment = languages.format_moment(chosen.language, expires_at.astimezone(self._zone))
+        moment = languages.format_moment(chosen.language, expires_at, self._zone)
         return compose(
             chosen.texts,
             code=code,
@@ -97,8 +97,8 @@ class Letterhead:
             },
             language=languages.html_tag(chosen.language),
             right_to_left=chosen.right_to_left,
-            valid_until=languages.valid_until(chosen.language, moment),
-            reference=languages.reference(chosen.language, str(reference)),
+            valid_until=chosen.valid_until,
+            reference=chosen.reference,
         )
 
     def message(self, *, to: str, content: Content, reference: UUID) -> Message:
