@@ -1,12 +1,13 @@
 """Hands messages to the mail provider, one by one over one connection, and says of each what became of it."""
 
 import contextlib
+import functools
 import smtplib
 import unicodedata
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.headerregistry import Address
-from email.utils import parseaddr
+from email.utils import formatdate, parseaddr
 from typing import Any, Final
 
 import structlog
@@ -14,9 +15,11 @@ from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMultiAlternatives, get_connection
+from django.core.mail.message import sanitize_address
 from django.core.validators import validate_email
 
 from emails.content import Content
+from emails.wire import to_bytes
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +104,11 @@ class _Provider:
         if self._given_up is not None:
             return self._given_up
         try:
-            sent = self._backend.send_messages([_email(message)])
+            if smtp := self._smtp():
+                smtp.sendmail(*_envelope(message), to_bytes(_headers(message), message.content))
+                sent = 1
+            else:
+                sent = self._backend.send_messages([_email(message)])
         except Exception as error:  # noqa: BLE001 (backends raise what they like; every error is one message's outcome)
             outcome = _refusal(error)
             self._recover(error, outcome)
@@ -149,29 +156,48 @@ class _Provider:
 
 
 def _email(message: Message) -> EmailMultiAlternatives:
+    headers = _headers(message)
     email = EmailMultiAlternatives(
         subject=message.content.subject,
         body=message.content.text,
-        from_email=_sender(message.from_name),
-        to=[message.to],
-        reply_to=[message.reply_to] if message.reply_to else None,
-        headers={
-            **message.headers,
-            # Keeps holiday notices from answering (RFC 3834, section 5).
-            "Auto-Submitted": "auto-generated",
-            "Message-ID": f"<{message.message_id}>",
-        },
+        from_email=headers.pop("From"),
+        to=[headers.pop("To")],
+        reply_to=[headers.pop("Reply-To")] if "Reply-To" in headers else None,
+        headers={name: value for name, value in headers.items() if name not in {"Subject", "Date"}},
     )
     email.attach_alternative(message.content.html, "text/html")
     return email
 
 
-def _sender(name: str) -> str:
+def _headers(message: Message) -> dict[str, str]:
+    """Every header but those about MIME."""
+    return {
+        **message.headers,
+        "From": _sender(message.from_name, settings.DEFAULT_FROM_EMAIL),
+        "To": message.to,
+        **({"Reply-To": message.reply_to} if message.reply_to else {}),
+        "Subject": message.content.subject,
+        "Date": formatdate(),
+        "Message-ID": f"<{message.message_id}>",
+        # Keep holiday notices from answering (RFC 3834, section 5; [MS-OXCMAIL] 2.2.3.2.14).
+        "Auto-Submitted": "auto-generated",
+        "X-Auto-Response-Suppress": "All",
+    }
+
+
+def _envelope(message: Message) -> tuple[str, list[str]]:
+    return _ascii(parseaddr(settings.DEFAULT_FROM_EMAIL)[1]), [_ascii(message.to)]
+
+
+def _ascii(address: str) -> str:
+    return address if address.isascii() else sanitize_address(address, "utf-8")
+
+
+@functools.lru_cache(maxsize=256)
+def _sender(name: str, operators: str) -> str:
     one_line = " ".join(name.split())
     printable = "".join(character for character in one_line if unicodedata.category(character) not in {"Cc", "Cs"})
-    if not printable:
-        return str(settings.DEFAULT_FROM_EMAIL)
-    return str(Address(display_name=printable, addr_spec=parseaddr(settings.DEFAULT_FROM_EMAIL)[1]))
+    return str(Address(display_name=printable, addr_spec=parseaddr(operators)[1])) if printable else operators
 
 
 def _refusal(error: Exception) -> Outcome:
