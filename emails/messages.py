@@ -30,6 +30,8 @@ _AUTHENTICATION_REPLIES: Final = frozenset({530, 534, 535, 538})
 # Time-out and rate limit pass by themselves; refused credentials and an unpaid bill are the operator's to mend, and
 # the code may still be alive by then. None of them says anything about the recipient.
 _PASSING_STATUSES: Final = frozenset({401, 402, 403, 407, 408, 429})
+# No pixel and no link of the provider's belongs into a mail with a code. Elsewhere it is a setting of the account.
+_LETS_TRACKING_BE_TURNED_OFF: Final = frozenset({"Mailgun", "Mandrill", "Postmark", "SendGrid", "SparkPost"})
 _SILENT_IN_A_ROW: Final = 2
 _DONE: Final = 250
 
@@ -40,6 +42,7 @@ class Message:
 
     `message_id` is `left@right` without angle brackets and the same at every attempt: whoever receives the mail twice
     can tell. `from_name` stands before the operator's address; without it DEFAULT_FROM_EMAIL is the sender as it is.
+    `metadata` is given to providers that hand it back with their reports, and to nobody else.
     """
 
     to: str
@@ -48,6 +51,7 @@ class Message:
     from_name: str = ""
     reply_to: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +60,14 @@ class Outcome:
 
     `permanent`: trying again cannot help. `reason`: a short machine word such as `recipient_refused_550`; never an
     address, and never the server's own words, which repeat what was sent. `retry_after`: seconds the provider asked
-    for, or None.
+    for, or None. `provider_message_id`: what the provider calls an accepted message in its reports, if it said.
     """
 
     accepted: bool
     permanent: bool = False
     reason: str = ""
     retry_after: float | None = None
+    provider_message_id: str = ""
 
     @classmethod
     def refused(cls, reason: str, *, permanent: bool, retry_after: float | None = None) -> "Outcome":
@@ -106,16 +111,24 @@ class _Provider:
         try:
             if smtp := self._smtp():
                 smtp.sendmail(*_envelope(message), to_bytes(_headers(message), message.content))
-                sent = 1
+                outcome = Outcome(accepted=True)
             else:
-                sent = self._backend.send_messages([_email(message)])
+                outcome = self._hand_over(_email(message))
         except Exception as error:  # noqa: BLE001 (backends raise what they like; every error is one message's outcome)
             outcome = _refusal(error)
             self._recover(error, outcome)
             return outcome
         self._silent_in_a_row = 0
+        return outcome
+
+    def _hand_over(self, email: "_Email") -> Outcome:
+        if getattr(self._backend, "esp_name", "") in _LETS_TRACKING_BE_TURNED_OFF:
+            email.track_opens = email.track_clicks = False
         # A backend that does not count returns None.
-        return Outcome.refused("not_sent", permanent=False) if sent == 0 else Outcome(accepted=True)
+        if self._backend.send_messages([email]) == 0:
+            return Outcome.refused("not_sent", permanent=False)
+        message_id = getattr(getattr(email, "anymail_status", None), "message_id", None)
+        return Outcome(accepted=True, provider_message_id=message_id if isinstance(message_id, str) else "")
 
     def close(self) -> None:
         backend, self._backend = self._backend, None
@@ -155,9 +168,17 @@ class _Provider:
         return connection if isinstance(connection, smtplib.SMTP) else None
 
 
-def _email(message: Message) -> EmailMultiAlternatives:
+class _Email(EmailMultiAlternatives):
+    """With what Anymail's backends look for besides."""
+
+    metadata: Mapping[str, str]
+    track_opens: bool
+    track_clicks: bool
+
+
+def _email(message: Message) -> "_Email":
     headers = _headers(message)
-    email = EmailMultiAlternatives(
+    email = _Email(
         subject=message.content.subject,
         body=message.content.text,
         from_email=headers.pop("From"),
@@ -166,6 +187,7 @@ def _email(message: Message) -> EmailMultiAlternatives:
         headers={name: value for name, value in headers.items() if name not in {"Subject", "Date"}},
     )
     email.attach_alternative(message.content.html, "text/html")
+    email.metadata = dict(message.metadata)
     return email
 
 

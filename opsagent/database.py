@@ -17,6 +17,19 @@ log = structlog.get_logger(__name__)
 R = TypeVar("R")
 
 
+def execute(sql: str, parameters: Mapping[str, Any]) -> "Cursor[Any]":
+    """Run one statement, prepared on first use: one round trip, and outside a transaction a transaction of its own.
+
+    Its rows come as named tuples. Inside a transaction a failure undoes this statement only. Raises Django's database
+    exceptions.
+    """
+    # Django's own cursors bind parameters in the client and never prepare; a psycopg cursor on its connection does.
+    connection.ensure_connection()
+    alone = transaction.atomic() if connection.in_atomic_block else contextlib.nullcontext()
+    with connection.wrap_database_errors, alone:
+        return Cursor(connection.connection, row_factory=namedtuple_row).execute(sql, parameters, prepare=True)
+
+
 class Statements:
     """Sends prepared statements without waiting for their answers."""
 

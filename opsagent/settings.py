@@ -100,12 +100,15 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ------------------------------------------------------------------ mail
+ANYMAIL: dict[str, Any] = {
+    **environment.prefixed("ANYMAIL_"),
+    "REQUESTS_TIMEOUT": (3, 10),  # seconds to connect and to answer: within a delivery's lease
+}
+if "WEBHOOK_SECRET" in ANYMAIL:
+    # several, separated by commas, while one is being replaced
+    ANYMAIL["WEBHOOK_SECRET"] = environment.items(ANYMAIL["WEBHOOK_SECRET"])
 if os.environ.get("EMAIL_BACKEND"):
     EMAIL_BACKEND = os.environ["EMAIL_BACKEND"]
-    ANYMAIL = {
-        **environment.prefixed("ANYMAIL_"),
-        "REQUESTS_TIMEOUT": (3, 10),  # seconds to connect and to answer: within a delivery's lease
-    }
 else:
     _mail_remedy = "Use an SMTP address, such as smtp+tls://user:password@smtp.example.com:587, or set EMAIL_BACKEND."
     _mail_url = environment.read("EMAIL_URL", environment.text, remedy=_mail_remedy)

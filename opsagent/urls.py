@@ -12,4 +12,5 @@ urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("", include("otp.urls")),
     path("", include("hubspot_integration.urls")),
+    path("", include("emails.urls")),
 ]

@@ -9,7 +9,7 @@ import datetime as dt
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from hubspot_integration.models import Portal
+from opsagent import database
 from otp.channels import CHANNELS, TURNS, Clock, Outcome
 from otp.counts import DELIVERIES, DELIVERY_SECONDS
 from otp.models import ChannelName, Delivery, DeliveryStatus
@@ -29,15 +30,21 @@ LEASE: Final = dt.timedelta(seconds=30)
 LONGEST_BACK_OFF: Final = 30.0
 TURN_SECONDS: Final = 2.0
 GIVE_UP_STEP: Final = 1000
+SETTLING_SECONDS: Final = 0.25
+"""So long a step may wait for its sibling's batch: a completion comes two seconds after the answer anyway."""
 
 
 @dataclass
 class Progress:
-    """What a drain leaves behind: how much it worked on, whether more is due at once, what falls due later by channel."""
+    """What a drain leaves behind: how much it worked on, whether more is due at once, what falls due later by channel.
+
+    `settled`: codes of which a delivery has settled and nobody has looked yet whether their steps can go on.
+    """
 
     worked_on: int = 0
     more_is_due: bool = False
     due_later: dict[str, dt.datetime] = field(default_factory=dict)
+    settled: set[UUID] = field(default_factory=set)
 
     def expect(self, channel: str, at: dt.datetime) -> None:
         """Note that a channel has something due at `at`."""
@@ -63,7 +70,10 @@ def drain(*, portal_id: int, channel: str, clock: Clock, stopping: Callable[[], 
             if not batch:
                 break
             progress.worked_on += len(batch)
-            _deliver(portal, channel, batch, clock, progress, stopping)
+            try:
+                _deliver(portal, channel, batch, clock, progress, stopping)
+            finally:
+                _make_completions_due(clock(), progress)
             if lingers and len(batch) < CHANNELS[ChannelName(channel)].batch_size:
                 break
     # Asked after the lock is free: whoever came while it was held has been sent away and counts on this look.
@@ -102,9 +112,13 @@ def _deliver(
         return
     if not batch:
         return
+    look_at = time.monotonic() + SETTLING_SECONDS
     with contextlib.closing(worker.deliver(portal, batch, clock)) as results:
         for outcomes in results:
             _record(outcomes, clock(), progress)
+            if time.monotonic() > look_at:
+                _make_completions_due(clock(), progress)
+                look_at = time.monotonic() + SETTLING_SECONDS
             if stopping():
                 break
     if stopping():
@@ -135,27 +149,34 @@ def _claim(portal_id: int, channel: str, now: dt.datetime) -> list[Delivery]:
 
 
 def _record(outcomes: list[Outcome], now: dt.datetime, progress: Progress) -> None:
-    """Write down what became of deliveries, and make completions due whose codes have nothing pending any more.
-
-    Two statements that commit on their own: of two siblings that settle at the same moment, the one that commits last
-    sees the other in its second statement. Should a worker die between the two, `make_forgotten_completions_due` and
-    at the latest the code's end see to the step.
-    """
-    groups: dict[tuple[DeliveryStatus, str, dt.datetime | None], list[int]] = defaultdict(list)
+    """Write down what became of deliveries: one statement for all with the same outcome, committed when this returns."""
+    groups: dict[tuple[DeliveryStatus, str, dt.datetime | None, str], list[int]] = defaultdict(list)
     for outcome in outcomes:
         retry_at = _retry_at(outcome, now)
-        groups[outcome.status, outcome.error, retry_at].append(outcome.delivery.id)
+        groups[outcome.status, outcome.error, retry_at, outcome.provider_message_id].append(outcome.delivery.id)
         if retry_at is not None:
             progress.expect(outcome.delivery.channel, retry_at)
-    settled = {outcome.delivery.code_id for outcome in outcomes if outcome.status is not DeliveryStatus.PENDING}
-    for (status, error, retry_at), ids in groups.items():
-        pending = status is DeliveryStatus.PENDING
-        Delivery.objects.filter(id__in=ids, status=DeliveryStatus.PENDING).update(
-            status=status, error=error, next_attempt_at=retry_at, settled_at=None if pending else now
+        else:
+            progress.settled.add(outcome.delivery.code_id)
+    for (status, error, retry_at, provider_message_id), ids in groups.items():
+        # Prepared: for mails it runs once a message, and its price is the worker's pace.
+        database.execute(
+            """
+            UPDATE otp_delivery SET status = %(status)s, error = %(error)s, next_attempt_at = %(retry_at)s,
+              settled_at = %(settled_at)s, provider_message_id = %(provider_message_id)s
+            WHERE id = ANY (%(ids)s) AND status = 'pending'
+            """,
+            {
+                "ids": ids,
+                "status": status.value,
+                "error": error,
+                "retry_at": retry_at,
+                "settled_at": None if status is DeliveryStatus.PENDING else now,
+                "provider_message_id": provider_message_id[:255],
+            },
         )
-    _follow_up(outcomes, now)
-    if settled:
-        _make_completions_due(settled, now, progress)
+    if any(outcome.follow_up is not None for outcome in outcomes):
+        _follow_up(outcomes, now)
     for outcome in outcomes:
         DELIVERIES.add(outcome.delivery.channel, outcome.status)
         if outcome.status is DeliveryStatus.SENT:
@@ -242,7 +263,15 @@ def make_clearings_due(now: dt.datetime) -> int:
         return int(cursor.rowcount)
 
 
-def _make_completions_due(code_ids: Iterable[UUID], now: dt.datetime, progress: Progress) -> None:
+def _make_completions_due(now: dt.datetime, progress: Progress) -> None:
+    """Make completions due whose codes have nothing pending any more.
+
+    In a statement after the one that wrote the outcomes, each committed on its own: of two siblings that settle at the
+    same moment, the one that commits last sees the other here. Should a worker die between the two,
+    `make_forgotten_completions_due` and at the latest the code's end see to the step.
+    """
+    if not progress.settled:
+        return
     # Raw, because Django's update() cannot return what it set; one round trip instead of three on the hottest path.
     with connection.cursor() as cursor:
         cursor.execute(
@@ -255,10 +284,11 @@ def _make_completions_due(code_ids: Iterable[UUID], now: dt.datetime, progress: 
                                 AND sibling.status = 'pending' AND sibling.channel <> 'property_clearing')
             RETURNING completion.next_attempt_at
             """,
-            {"now": now, "code_ids": list(code_ids), "channel": ChannelName.WORKFLOW_COMPLETION},
+            {"now": now, "code_ids": list(progress.settled), "channel": ChannelName.WORKFLOW_COMPLETION},
         )
         for (due_at,) in cursor.fetchall():
             progress.expect(ChannelName.WORKFLOW_COMPLETION, due_at)
+    progress.settled.clear()
 
 
 def _retry_at(outcome: Outcome, now: dt.datetime) -> dt.datetime | None:

@@ -14,6 +14,7 @@ from emails import languages
 from emails.content import Content, compose
 from emails.languages import ChosenTexts
 from emails.messages import Message, send_each
+from emails.tracking import REFERENCE
 from hubspot_integration.models import Portal, PortalMember
 from otp import audit, codes
 from otp.audit import Action, ActorKind
@@ -109,6 +110,7 @@ class Letterhead:
             message_id=f"{reference}@{self._domain}",
             from_name=self._settings.sender_name,
             reply_to=self._settings.reply_to,
+            metadata={REFERENCE: str(reference)},
         )
 
 

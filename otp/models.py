@@ -369,6 +369,8 @@ class DeliveryStatus(models.TextChoices):
     PENDING = "pending"
     SENT = "sent"
     FAILED = "failed"
+    # e-mail only: taken by the provider, or not even offered to it, and refused by the recipient's server
+    BOUNCED = "bounced"
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
@@ -402,6 +404,10 @@ class Delivery(models.Model):
     not_before = models.DateTimeField(null=True, blank=True)
     error = models.CharField(max_length=100, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
+    # e-mail: what the provider calls the mail, and the weightiest it has reported since (emails.tracking.MailStatus)
+    provider_message_id = models.CharField(max_length=255, blank=True, default="", db_default="")
+    provider_status = models.CharField(max_length=10, blank=True, default="", db_default="")
+    provider_status_at = models.DateTimeField(null=True, blank=True)
 
     objects = DeliveryQuerySet.as_manager()
 
@@ -420,6 +426,9 @@ class Delivery(models.Model):
                 fields=["portal", "channel", "next_attempt_at"],
                 name="deliveries_to_make",
                 condition=Q(status=DeliveryStatus.PENDING),
+            ),
+            models.Index(
+                fields=["provider_message_id"], name="deliveries_by_provider", condition=~Q(provider_message_id="")
             ),
         )
 

@@ -1,16 +1,20 @@
 """What the product does when the platform apps have news."""
 
+import datetime as dt
 from typing import Any
+from uuid import UUID
 
 import structlog
 from django.dispatch import receiver
 from django.utils import timezone
 
+from emails.signals import status_changed
+from emails.tracking import MailStatus
 from hubspot_integration import client
 from hubspot_integration.models import Portal, PortalMember
 from hubspot_integration.signals import contacts_deleted, feature_refused, portal_connected, portal_disconnected
 from hubspot_integration.transport import HubSpotError
-from otp import audit, delivery, erasure, notices, tasks
+from otp import audit, delivery, erasure, mail_status, notices, tasks
 from otp.audit import Action, ActorKind
 from otp.models import OTPSettings
 from otp.services import COMPLETION_SCOPE
@@ -64,6 +68,14 @@ def forget_contacts(*, contacts: list[tuple[int, int]], **_: Any) -> None:
         tasks.erase_contacts.delay()
     except Exception as error:  # noqa: BLE001 (the request is a row: the next sweep finds it)
         log.warning("erasure_not_woken", reason=type(error).__name__)
+
+
+@receiver(status_changed)
+def note_mail_status(
+    *, message_id: str, reference: UUID | None, status: MailStatus, at: dt.datetime | None, **_: Any
+) -> None:
+    """Write on the delivery what the mail provider reports."""
+    mail_status.note(message_id=message_id, reference=reference, status=status, at=at, now=timezone.now())
 
 
 def _tell(portal_id: int, subject: str) -> None:

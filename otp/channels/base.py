@@ -29,11 +29,17 @@ class Outcome:
     error: str = ""
     retry_after: float | None = None
     follow_up: FollowUp | None = None
+    provider_message_id: str = ""
 
     @classmethod
-    def sent(cls, delivery: Delivery, follow_up: FollowUp | None = None) -> "Outcome":
-        """The destination has it."""
-        return cls(delivery, DeliveryStatus.SENT, follow_up=follow_up)
+    def sent(cls, delivery: Delivery, follow_up: FollowUp | None = None, *, provider_message_id: str = "") -> "Outcome":
+        """The destination has it; `provider_message_id` is what it calls it."""
+        return cls(delivery, DeliveryStatus.SENT, follow_up=follow_up, provider_message_id=provider_message_id)
+
+    @classmethod
+    def bounced(cls, delivery: Delivery, error: str) -> "Outcome":
+        """The recipient's server does not take it, as is known without trying."""
+        return cls(delivery, DeliveryStatus.BOUNCED, error)
 
     @classmethod
     def failed(cls, delivery: Delivery, error: str) -> "Outcome":

@@ -453,8 +453,11 @@ def refusal(status: int, code: int, text: str = "refused ada@example.com") -> tu
     return status, {}, json.dumps({"ErrorCode": code, "Message": text}).encode()
 
 
+TAKEN = Outcome(accepted=True, provider_message_id="b7bc2f4a")
+
+
 def test_it_sends_through_a_providers_api(provider: Provider) -> None:
-    assert outcomes(message("ada@example.com", from_name="Ünï", reply_to="help@company.example")) == [ACCEPTED]
+    assert outcomes(message("ada@example.com", from_name="Ünï", reply_to="help@company.example")) == [TAKEN]
     (payload,) = provider.received
     assert payload["To"] == "ada@example.com"
     assert payload["From"] == "Ünï <codes@otp.example.com>"
@@ -466,6 +469,12 @@ def test_it_sends_through_a_providers_api(provider: Provider) -> None:
     )
     assert {"Name": "Message-ID", "Value": "<0193a5f2-1@otp.example.com>"} in payload["Headers"]
     assert {"Name": "Auto-Submitted", "Value": "auto-generated"} in payload["Headers"]
+    assert (payload["TrackOpens"], payload["TrackLinks"]) == (False, "None")
+
+
+def test_it_gives_the_provider_what_its_reports_bring_back(provider: Provider) -> None:
+    outcomes(message("ada@example.com", metadata={"reference": "0193a5f2"}))
+    assert provider.received[0]["Metadata"] == {"reference": "0193a5f2"}
 
 
 @pytest.mark.parametrize(
@@ -499,7 +508,7 @@ def test_it_understands_a_providers_refusals(
     provider: Provider, answer: tuple[int, dict[str, str], bytes], outcome: Outcome
 ) -> None:
     provider.answers.append(answer)
-    assert outcomes(message("ada@example.com"), message("bob@example.com")) == [outcome, ACCEPTED]
+    assert outcomes(message("ada@example.com"), message("bob@example.com")) == [outcome, TAKEN]
 
 
 def test_it_refuses_for_now_when_a_providers_api_is_away(provider: Provider, settings: Settings) -> None:
