@@ -26,6 +26,7 @@ class Portal(models.Model):
     time_zone = models.CharField(max_length=64, default="UTC")
     account_type = models.CharField(max_length=32, blank=True)
     installed_at = models.DateTimeField()
+    installed_by = models.ForeignKey("PortalMember", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     disconnected_at = models.DateTimeField(null=True, blank=True)
 
     objects = PortalQuerySet.as_manager()

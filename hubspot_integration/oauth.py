@@ -5,11 +5,10 @@ Source: https://developers.hubspot.com/docs/api-reference/latest/authentication/
 
 import base64
 import datetime as dt
+import enum
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -41,10 +40,26 @@ REFRESHES: Final = Counter(
     "opsagent_token_refreshes_total", "Refreshes of a portal's token: done, or why HubSpot refused.", ("outcome",)
 )
 _SESSION_KEY: Final = "oauth_state"
+_PURPOSE_KEY: Final = "oauth_purpose"
+
+
+class Purpose(enum.StrEnum):
+    """What somebody goes to HubSpot for."""
+
+    INSTALL = "install"
+    SIGN_IN = "sign_in"
 
 
 class InstallationError(Exception):
     """An installation did not succeed. The message is a sentence for the person in front of the browser."""
+
+
+class NotInstalled(Exception):
+    """Somebody signed in to a portal that the app is not installed in. `portal_name` is what HubSpot calls it."""
+
+    def __init__(self, portal_name: str) -> None:
+        super().__init__("The app is not installed in this portal")
+        self.portal_name = portal_name
 
 
 class NotConnected(HubSpotError):
@@ -54,7 +69,7 @@ class NotConnected(HubSpotError):
         super().__init__("The portal is not connected", permanent=True, words=["NOT_CONNECTED"])
 
 
-class Refusal(Enum):
+class Refusal(enum.Enum):
     """Why the token endpoint said no: only `REVOKED` says anything about the portal."""
 
     REVOKED = "revoked"
@@ -63,26 +78,19 @@ class Refusal(Enum):
     TRANSIENT = "transient"
 
 
-@dataclass(frozen=True, slots=True)
-class Installation:
-    """A completed installation: the portal and who installed it."""
-
-    portal: Portal
-    member: PortalMember
-
-
 def redirect_uri() -> str:
     """Return the callback address as HubSpot knows it."""
     return str(settings.PUBLIC_BASE_URL) + reverse("hubspot_oauth_callback")
 
 
-def begin_installation(session: Any) -> str:
+def begin(session: Any, purpose: Purpose) -> str:
     """Remember a one-time state in the browser's session and the database; return HubSpot's authorize URL."""
     now = timezone.now()
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
     OAuthState.objects.filter(created_at__lt=now - STATE_LIFETIME).delete()
     OAuthState.objects.create(digest=_digest(state), code_verifier=verifier, created_at=now)
     session[_SESSION_KEY] = state
+    session[_PURPOSE_KEY] = purpose.value
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     query = {
         "client_id": settings.HUBSPOT_CLIENT_ID,
@@ -96,13 +104,15 @@ def begin_installation(session: Any) -> str:
     return f"{settings.HUBSPOT_APP_BASE_URL}/oauth/authorize?{urlencode(query, quote_via=quote)}"
 
 
-def finish_installation(*, session: Any, state: str, code: str) -> Installation:
-    """Exchange the authorization code and store the portal, its tokens and its installer.
+def finish(*, session: Any, state: str, code: str) -> PortalMember:
+    """Exchange the authorization code and do what the browser went for; return who came back.
 
-    Accepts a state once, within ten minutes, from the browser that began. Raises InstallationError.
+    An installation stores the portal, its tokens and its installer. Signing in stores only that somebody came: the
+    portal keeps its tokens. Accepts a state once, within ten minutes, from the browser that began. Raises
+    InstallationError, and NotInstalled for whoever signs in to a portal that is not connected.
     """
     now = timezone.now()
-    verifier = _consume_state(session, state, now)
+    verifier, purpose = _consume_state(session, state, now)
     try:
         token = _token_request(
             grant_type="authorization_code", code=code, redirect_uri=redirect_uri(), code_verifier=verifier
@@ -115,6 +125,14 @@ def finish_installation(*, session: Any, state: str, code: str) -> Installation:
     portal_id, user_id = facts.get("hub_id") or token.get("hub_id"), facts.get("user_id") or token.get("user_id")
     if not isinstance(portal_id, int) or not isinstance(user_id, int):
         raise InstallationError("HubSpot did not say which account was connected. Please start again.")
+    person = {"email": str(facts.get("user") or "")[:254], "signed_in_at": now}
+    if purpose is Purpose.SIGN_IN:
+        portal = Portal.objects.connected().filter(id=portal_id).first()
+        if portal is None:
+            raise NotInstalled(str(facts.get("hub_domain") or portal_id)[:255])
+        member, _ = PortalMember.objects.update_or_create(portal=portal, hubspot_user_id=user_id, defaults=person)
+        log.info("signed_in", portal_id=portal.id)
+        return member
     scopes = token.get("scopes") or facts.get("scopes") or []
     details = _account_details(token["access_token"])
     with transaction.atomic():
@@ -131,14 +149,12 @@ def finish_installation(*, session: Any, state: str, code: str) -> Installation:
         )
         OAuthGrant.objects.update_or_create(portal=portal, defaults={**_grant_fields(token, now), "scopes": scopes})
         portal.refused_features.all().delete()
-        member, _ = PortalMember.objects.update_or_create(
-            portal=portal,
-            hubspot_user_id=user_id,
-            defaults={"email": str(facts.get("user") or "")[:254], "signed_in_at": now},
-        )
+        member, _ = PortalMember.objects.update_or_create(portal=portal, hubspot_user_id=user_id, defaults=person)
+        portal.installed_by = member
+        portal.save(update_fields=["installed_by"])
     portal_connected.send(sender=Portal, portal=portal, scopes=set(scopes), member=member)
     log.info("portal_connected", portal_id=portal.id, scopes=scopes)
-    return Installation(portal, member)
+    return member
 
 
 def access_token_for(portal_id: int, *, refused: str | None = None) -> str:
@@ -308,8 +324,8 @@ _INSTALLATION_SENTENCES: Final = {
 }
 
 
-def _consume_state(session: Any, state: str, now: dt.datetime) -> str:
-    expected = session.pop(_SESSION_KEY, "")
+def _consume_state(session: Any, state: str, now: dt.datetime) -> tuple[str, Purpose]:
+    expected, purpose = session.pop(_SESSION_KEY, ""), session.pop(_PURPOSE_KEY, Purpose.INSTALL)
     row = OAuthState.objects.filter(digest=_digest(state), created_at__gte=now - STATE_LIFETIME).first()
     if row is None or not secrets.compare_digest(expected.encode(), state.encode()):
         raise InstallationError(
@@ -318,7 +334,7 @@ def _consume_state(session: Any, state: str, now: dt.datetime) -> str:
     deleted, _ = OAuthState.objects.filter(digest=row.digest).delete()
     if deleted != 1:
         raise InstallationError("This installation link was used already. Please start again.")
-    return str(row.code_verifier)
+    return str(row.code_verifier), Purpose(purpose)
 
 
 def _token_request(**form: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Action(enum.StrEnum):
     CODE_LOCKED = "code_locked"
     CONTACT_LOCKED = "contact_locked"
     LOCK_LIFTED = "lock_lifted"
+    SETTINGS_CHANGED = "settings_changed"
     TEST_MAIL_SENT = "test_mail_sent"
     ADDRESS_VIEWED = "address_viewed"
     DELIVERY_RETRIED = "delivery_retried"
@@ -91,7 +92,7 @@ def record(
     action: Action,
     contact_id: int | None = None,
     reference: UUID | None = None,
-    detail: Mapping[str, str] | None = None,
+    detail: Mapping[str, Any] | None = None,
 ) -> None:
     """Write down that somebody did something. Runs in the caller's transaction: no deed without its line.
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 
 from emails.content import PLACEHOLDERS, unknown_placeholders
 from hubspot_integration import client
 from hubspot_integration.client import ContactProperty
 from hubspot_integration.oauth import NotConnected
 from hubspot_integration.transport import HubSpotError
-from otp.models import TEXT_LIMIT, OTPSettings
-from otp.property_choice import refusal, remark
+from otp.models import DAY_IN_MINUTES, TEXT_LIMIT, OTPSettings
+from otp.property_choice import address_refusal, refusal, remark
 from otp.services import COMPLETION_SCOPE
 
 if TYPE_CHECKING:
@@ -73,9 +74,20 @@ class SettingsForm(_ModelForm):
             "footer_text",
             "wait_until_delivered",
             "output_code",
+            "resend_policy",
+            "email_property",
+            "code_visibility",
+            "contact_limit_10_minutes",
+            "contact_limit_day",
+            "portal_limit_minute",
+            "resend_cooldown_seconds",
+            "wrong_attempts_limit",
+            "lock_minutes",
+            "longest_lock_minutes",
         )
         field_classes = {
             "property_name": LineField,
+            "email_property": LineField,
             "email_subject": LineField,
             "greeting": LineField,
             "body_text": BlockField,
@@ -95,16 +107,31 @@ class SettingsForm(_ModelForm):
                 "So the next step never runs ahead of its code."
             ),
             "output_code": (
-                "When off, the action's output “OTP code” stays empty; the code is only stored and mailed as set above."
+                "When off, the action's output “OTP code” stays empty; the code is only stored and mailed as set here."
             ),
+            "resend_policy": "Keeping older codes helps where mail is slow; all of them end when one is accepted.",
+            "email_property": (
+                "The contact property that the card mails codes to. Workflow actions name theirs in the workflow."
+            ),
+            "code_visibility": "Support agents see codes on the card of a contact record.",
+            "contact_limit_10_minutes": "Workflows and agents together.",
+            "contact_limit_day": "Workflows and agents together.",
+            "portal_limit_minute": "Leave it empty for no limit.",
+            "resend_cooldown_seconds": "For the card only. 0 means no waiting.",
+            "wrong_attempts_limit": "Counted over all codes of a contact since the last right one.",
+            "lock_minutes": "Each further lock is twice as long.",
+            "longest_lock_minutes": f"At most {DAY_IN_MINUTES} minutes, which is a day.",
         }
         error_messages = {
             name: {
                 "required": "Choose a value from the list.",
                 "invalid_choice": "%(value)s is not a choice. Choose a value from the list.",
             }
-            for name in ("code_type", "code_length", "expiry_minutes")
+            for name in ("code_type", "code_length", "expiry_minutes", "resend_policy", "code_visibility")
         } | {
+            "email_property": {
+                "required": "Choose the property that holds the contact's address, such as Email (email)."
+            },
             "email_subject": {"required": "Enter a subject, such as “Your Verification Code”."},
             "greeting": {"required": "Enter a greeting, such as “Hello,”."},
             "body_text": {
@@ -126,6 +153,17 @@ class SettingsForm(_ModelForm):
         self.use_required_attribute = False
         current = str(self["property_name"].value() or "")
         self.fields["property_name"].widget = forms.Select(choices=self._property_choices(current))
+        address = str(self["email_property"].value() or "")
+        self.fields["email_property"].widget = forms.Select(choices=self._address_choices(address))
+        for name, field in self.fields.items():
+            if isinstance(field, forms.IntegerField):
+                _say_the_range(field, getattr(OTPSettings, name).field.validators)
+
+    def focus_first_error(self) -> None:
+        """Let the page open with the cursor in the first field that has to be corrected."""
+        first = next((name for name in self.fields if name in self.errors), None)
+        if first is not None:
+            self.fields[first].widget.attrs["autofocus"] = True
 
     @property
     def property_note(self) -> str | None:
@@ -156,6 +194,22 @@ class SettingsForm(_ModelForm):
             raise ValidationError(f"{reason} Choose a single-line text property.", code="unusable")
         return chosen.name
 
+    def clean_email_property(self) -> str:
+        """Return the name of a property that can hold an address. Raises ValidationError."""
+        name: str = self.cleaned_data["email_property"]
+        if name == self.initial.get("email_property"):
+            return name
+        chosen = self._properties.get(name)
+        if chosen is None:
+            try:
+                chosen = self._look_up(name)
+            except HubSpotError as error:
+                raise ValidationError(_unchecked(name, error), code="unchecked") from None
+        reason = address_refusal(chosen)
+        if reason:
+            raise ValidationError(f"{reason} Choose a text property, such as Email (email).", code="unusable")
+        return chosen.name
+
     def clean_wait_until_delivered(self) -> bool:
         """Return whether to wait. Raises ValidationError where the portal has not granted what it takes."""
         wait: bool = self.cleaned_data["wait_until_delivered"]
@@ -174,7 +228,7 @@ class SettingsForm(_ModelForm):
         return wait
 
     def clean(self) -> dict[str, Any]:
-        """Check the texts' placeholders, and that storing has somewhere to store."""
+        """Check the texts' placeholders, that storing has somewhere to store, and that locks grow."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         for field in _TEXT_FIELDS:
             for sentence in _complaints(field, unknown_placeholders(cleaned.get(field, ""))):
@@ -186,6 +240,12 @@ class SettingsForm(_ModelForm):
                     "Choose the property that the code is written to, or turn off “Store OTP in HubSpot Property”.",
                     code="required",
                 ),
+            )
+        first, longest = cleaned.get("lock_minutes"), cleaned.get("longest_lock_minutes")
+        if first is not None and longest is not None and longest < first:
+            self.add_error(
+                "longest_lock_minutes",
+                ValidationError(f"Enter {first} or more: locks grow, they do not shrink.", code="locks_shrink"),
             )
         return cleaned
 
@@ -217,6 +277,26 @@ class SettingsForm(_ModelForm):
             listed = self._properties.get(current)
             choices.insert(1, (current, f"{listed.label} ({current})" if listed else current))
         return choices
+
+    def _address_choices(self, current: str) -> list[tuple[str, str]]:
+        """The select's content: text properties that speak of e-mail first, then the others; the chosen one among them."""
+        usable = [item for item in self._properties.values() if address_refusal(item) is None and not item.hidden]
+        usable.sort(key=lambda item: "mail" not in item.name + item.label.lower())
+        choices = [(item.name, f"{item.label} ({item.name})") for item in usable]
+        if current not in dict(choices):
+            choices.insert(0, (current, current or "None"))
+        return choices
+
+
+def _say_the_range(field: forms.IntegerField, validators: Sequence[Any]) -> None:
+    """Let every complaint about a number be the same sentence, and let the browser know the range."""
+    least = max(item.limit_value for item in validators if isinstance(item, MinValueValidator))
+    most = min(item.limit_value for item in validators if isinstance(item, MaxValueValidator))
+    sentence = f"Enter a whole number from {least:,} to {most:,}."
+    if not field.required:
+        sentence = f"{sentence[:-1]}, or nothing."
+    field.error_messages |= dict.fromkeys(("invalid", "required", "min_value", "max_value"), sentence)
+    field.widget.attrs |= {"min": least, "max": most, "inputmode": "numeric"}
 
 
 def _option(item: ContactProperty) -> str:
@@ -260,3 +340,25 @@ def _without_control_characters(text: str, *, allowed: str = "") -> str:
             "Remove the invisible control character: mail programs do not show it.", code="control_character"
         )
     return text
+
+
+class PolicyForm(_ModelForm):
+    """What of the settings form decides how strong codes are, as it stands and before anything is saved.
+
+    After `is_valid()`, whatever that says, `instance` holds the portal's settings with every valid value put in.
+    """
+
+    class Meta:
+        model = OTPSettings
+        fields = (
+            "code_type",
+            "code_length",
+            "expiry_minutes",
+            "resend_policy",
+            "send_email",
+            "contact_limit_10_minutes",
+            "contact_limit_day",
+            "wrong_attempts_limit",
+            "lock_minutes",
+            "longest_lock_minutes",
+        )

@@ -1,5 +1,6 @@
-"""Which contact properties can hold a code, and what a portal admin should know before choosing one. Pure."""
+"""Which contact properties can hold a code or an address, and what to know before choosing one. Pure."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from hubspot_integration.client import ContactProperty
@@ -8,8 +9,8 @@ FIELD_TYPES: Final = ("text", "textarea", "phonenumber")
 _PHONE_NUMBER: Final = "phonenumber"
 
 
-def refusal(contact_property: ContactProperty) -> str | None:
-    """Return a sentence why the property cannot hold a code, or None when it can."""
+def reason_against(contact_property: ContactProperty) -> str | None:
+    """Return in a few words why the property cannot hold a code, or None when it can."""
     reasons = (
         (contact_property.archived, "it is archived in HubSpot"),
         (contact_property.name == "email", "it holds the address that identifies the contact"),
@@ -23,7 +24,12 @@ def refusal(contact_property: ContactProperty) -> str | None:
         (contact_property.hidden, "it is hidden in HubSpot"),
         (contact_property.sensitive, "it is marked as sensitive data"),
     )
-    reason = next((words for applies, words in reasons if applies), None)
+    return next((words for applies, words in reasons if applies), None)
+
+
+def refusal(contact_property: ContactProperty) -> str | None:
+    """Return a sentence why the property cannot hold a code, or None when it can."""
+    reason = reason_against(contact_property)
     return f"“{contact_property.label}” cannot hold a code: {reason}." if reason else None
 
 
@@ -35,3 +41,24 @@ def remark(contact_property: ContactProperty) -> str | None:
     if contact_property.field_type == _PHONE_NUMBER:
         sentences.append("HubSpot may reformat what is written to a phone-number field.")
     return " ".join(sentences) or None
+
+
+def address_refusal(contact_property: ContactProperty) -> str | None:
+    """Return a sentence why the property cannot hold an e-mail address, or None when it can."""
+    reasons = (
+        (contact_property.archived, "it is archived in HubSpot"),
+        (contact_property.type != "string", "it does not hold text"),
+        (contact_property.sensitive, "it is marked as sensitive data"),
+    )
+    reason = next((words for applies, words in reasons if applies), None)
+    return f"“{contact_property.label}” cannot hold an e-mail address: {reason}." if reason else None
+
+
+def left_out(properties: Iterable[ContactProperty]) -> dict[str, list[str]]:
+    """Return the labels of the properties that cannot hold a code, by reason."""
+    labels: dict[str, list[str]] = {}
+    for item in properties:
+        reason = reason_against(item)
+        if reason is not None:
+            labels.setdefault(reason, []).append(item.label)
+    return labels

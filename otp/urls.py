@@ -1,6 +1,7 @@
 """Addresses of the product: what HubSpot calls, and the portal admin's pages."""
 
 from django.urls import path
+from django.views.generic import TemplateView
 
 from otp import activity_views, views
 from otp.endpoints import schema  # noqa: F401 (registers what the OpenAPI schema says)
@@ -26,6 +27,11 @@ urlpatterns = [
     path("hubspot/cards/settings", PortalSettings.as_view(), name="card_settings"),
     path("settings/", views.settings_page, name="settings"),
     path("settings/properties/sync", views.sync_properties, name="sync_properties"),
+    path("settings/properties/create", views.create_property, name="create_property"),
+    path("settings/policy", views.policy_panel, name="policy_panel"),
+    path("help", TemplateView.as_view(template_name="otp/help.html"), name="help"),
+    path("privacy", views.privacy, name="privacy"),
+    path("terms", TemplateView.as_view(template_name="otp/terms.html"), name="terms"),
     path("settings/log", activity_views.activity_log, name="activity_log"),
     path("settings/log/export", activity_views.activity_export, name="activity_export"),
     path("settings/log/<uuid:reference>", activity_views.activity_detail, name="activity_detail"),

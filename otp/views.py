@@ -3,34 +3,49 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from email.utils import parseaddr
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+from django import forms
+from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from hubspot_integration import access, client, oauth
 from hubspot_integration.client import ContactProperty
-from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, RefusedFeature
+from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, PortalMember, RefusedFeature
 from hubspot_integration.transport import HubSpotError
-from otp import notices
-from otp.forms import SettingsForm
-from otp.models import OTPSettings
-from otp.property_choice import refusal
+from otp import notices, policy, portal_settings, services
+from otp.codes import CodeType
+from otp.forms import PolicyForm, SettingsForm
+from otp.models import OTPSettings, ResendPolicy
+from otp.portal_settings import ChangedMeanwhile
+from otp.property_choice import left_out, refusal
 
 LIST_LIFETIME: Final = dt.timedelta(minutes=10)
 LIST_TIMEOUT: Final = 3.0
 """Seconds that somebody who opens the page waits for HubSpot."""
+
+SCHEMA_SCOPE: Final = "crm.schemas.contacts.write"
+CODE_PROPERTY: Final = {
+    "name": "opsagent_otp_code",
+    "label": "OpsAgent OTP code",
+    "description": "The contact's latest one-time password. OpsAgent OTP writes it; changes made by hand get lost.",
+    "group": "opsagent_otp",
+    "group_label": "OpsAgent OTP",
+}
 
 _SCOPES_IN_WORDS: Final = {
     "oauth": "Know which account is connected",
     "crm.objects.contacts.read": "Read contacts",
     "crm.objects.contacts.write": "Write codes to contacts",
     "automation": "Hold a workflow step until its code is delivered",
-    "crm.schemas.contacts.write": "Create a contact property for codes",
+    SCHEMA_SCOPE: "Create a contact property for codes",
 }
 
 
@@ -45,36 +60,57 @@ class Connection:
     not_granted: list[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A setting that two admins want differently."""
+
+    label: str
+    saved: str
+    wanted: str
+
+
+# ------------------------------------------------------------------ the settings
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-@access.portal_required
-def settings_page(request: HttpRequest, portal: Portal) -> HttpResponse:
+@access.member_required
+def settings_page(request: HttpRequest, member: PortalMember) -> HttpResponse:
     """Show the portal's settings; save what is posted."""
     now = timezone.now()
-    otp_settings = OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal)
-    problem = "" if request.method == "POST" else _refresh_properties(portal, now)
-    property_list = ContactPropertyList.objects.filter(portal=portal).first()
-    properties = _properties(property_list)
-    grant = OAuthGrant.objects.filter(portal=portal).first()
-    scopes = grant.scopes if grant else None
-    if request.method == "POST":
-        form = SettingsForm(request.POST, instance=otp_settings, properties=properties, scopes=scopes)
-        if form.is_valid():
-            form.save()
-            messages.success(request, "Your settings are saved. They hold from the next code on.")
-            return redirect("settings")
-    else:
-        form = SettingsForm(instance=otp_settings, properties=properties, scopes=scopes)
-    context = {
-        "form": form,
-        "portal": portal,
-        "zone": portal.zone,
-        "connection": _connection(portal, grant, now),
-        "refusals": [notices.sentences(refused.feature) for refused in portal.refused_features.all()],
-        "property_list": property_list,
-        "properties_problem": problem,
-    }
-    return render(request, "otp/settings.html", context)
+    portal = member.portal
+    if request.method != "POST":
+        problem = _refresh_properties(portal, now)
+        return _settings_page(request, portal, _form(portal), now, properties_problem=problem)
+    form = _form(portal, request.POST)
+    seen = request.POST.get("version", "")
+    if not form.is_valid():
+        form.focus_first_error()
+        return _settings_page(request, portal, form, now, version=seen)
+    try:
+        portal_settings.change(
+            portal=portal,
+            actor=_name(member),
+            values=form.cleaned_data,
+            version=int(seen) if seen.isascii() and seen.isdigit() and len(seen) < len("4294967296") else None,
+            now=now,
+        )
+    except ChangedMeanwhile as error:
+        # The form as it was sent, beside the settings as they are now: sent once more, it is meant.
+        form = _form(portal, request.POST)
+        return _settings_page(
+            request, portal, form, now, status=409, last_change=error.last_change, differences=_differences(form)
+        )
+    messages.success(request, "Your settings are saved. They hold from the next code on.")
+    return redirect("settings")
+
+
+@never_cache
+@require_GET
+@access.portal_required
+def policy_panel(request: HttpRequest, portal: Portal) -> HttpResponse:
+    """Show how strong codes would be with the settings in the query; nothing is saved."""
+    form = PolicyForm(request.GET, instance=_settings(portal))
+    form.is_valid()
+    return render(request, "otp/policy.html", {"assessment": _assessment(form.instance)})
 
 
 @never_cache
@@ -92,6 +128,135 @@ def sync_properties(request: HttpRequest, portal: Portal) -> HttpResponse:
             request, f"The list is up to date: {usable} of {len(found)} contact properties can hold a code."
         )
     return redirect("settings")
+
+
+@never_cache
+@require_POST
+@access.member_required
+def create_property(request: HttpRequest, member: PortalMember) -> HttpResponse:
+    """Create a contact property for codes in HubSpot, and choose it where none is chosen."""
+    portal = member.portal
+    try:
+        created = client.create_text_property(portal.id, **CODE_PROPERTY)
+        client.contact_properties(portal.id, timeout=LIST_TIMEOUT)
+    except HubSpotError as error:
+        messages.error(request, _creation_sentence(error))
+        return redirect("settings")
+    reason = refusal(created)
+    if reason is not None:
+        messages.error(
+            request,
+            f"HubSpot has a property “{created.name}” already, but {reason} Choose another one, or mend it there.",
+        )
+    elif _settings(portal).property_name:
+        messages.success(request, f"HubSpot now has the property “{created.label}”. You can choose it in the list.")
+    else:
+        portal_settings.change(
+            portal=portal,
+            actor=_name(member),
+            values={"property_name": created.name},
+            version=None,
+            now=timezone.now(),
+        )
+        messages.success(
+            request,
+            f"HubSpot now has the property “{created.label}”, and it is chosen here. "
+            "Turn on “Store OTP in HubSpot Property” to write codes to it.",
+        )
+    return redirect("settings")
+
+
+# ------------------------------------------------------------------ pages for everybody
+@require_safe
+def privacy(request: HttpRequest) -> HttpResponse:
+    """Say which data the app keeps, why and for how long, and who answers for it here."""
+    context = {
+        "operator": urlsplit(settings.PUBLIC_BASE_URL).hostname,
+        "address": parseaddr(settings.DEFAULT_FROM_EMAIL)[1],
+    }
+    return render(request, "otp/privacy.html", context)
+
+
+# ------------------------------------------------------------------ what the page shows
+def _settings_page(
+    request: HttpRequest,
+    portal: Portal,
+    form: SettingsForm,
+    now: dt.datetime,
+    *,
+    status: int = 200,
+    version: str = "",
+    **context: Any,
+) -> HttpResponse:
+    grant = OAuthGrant.objects.filter(portal=portal).first()
+    property_list = ContactPropertyList.objects.filter(portal=portal).first()
+    context |= {
+        "form": form,
+        "version": version or form.instance.version,
+        "portal": portal,
+        "zone": portal.zone,
+        "connection": _connection(portal, grant, now),
+        "refusals": [notices.sentences(refused.feature) for refused in portal.refused_features.all()],
+        "property_list": property_list,
+        "left_out": left_out(_properties(property_list)),
+        "may_create_property": grant is not None and SCHEMA_SCOPE in grant.scopes,
+        "assessment": _assessment(form.instance),
+    }
+    return render(request, "otp/settings.html", context, status=status)
+
+
+def _form(portal: Portal, data: QueryDict | None = None) -> SettingsForm:
+    grant = OAuthGrant.objects.filter(portal=portal).first()
+    return SettingsForm(
+        data,
+        instance=_settings(portal),
+        properties=_properties(ContactPropertyList.objects.filter(portal=portal).first()),
+        scopes=grant.scopes if grant else None,
+    )
+
+
+def _settings(portal: Portal) -> OTPSettings:
+    return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal)
+
+
+def _differences(form: SettingsForm) -> list[Difference]:
+    """Compare what was sent with what is saved by now, in the words of the page."""
+    form.full_clean()
+    return [
+        Difference(
+            label=str(form[name].label),
+            saved=_in_words(form.fields[name], form.initial.get(name)),
+            wanted=_in_words(form.fields[name], form.cleaned_data.get(name)),
+        )
+        for name in form.changed_data
+    ]
+
+
+def _in_words(field: forms.Field, value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    for key, words in field.widget.choices if isinstance(field.widget, forms.Select) else ():
+        if str(key) == str(value):
+            return str(words)
+    return str(value) if value not in {None, ""} else "nothing"
+
+
+def _assessment(otp_settings: OTPSettings) -> policy.Assessment:
+    return policy.assess(
+        policy.Choice(
+            code_type=CodeType(otp_settings.code_type),
+            code_length=otp_settings.code_length,
+            expiry_minutes=otp_settings.expiry_minutes,
+            keeps_older_codes=otp_settings.resend_policy == ResendPolicy.KEEP_BOTH,
+            sends_email=otp_settings.send_email,
+            attempts_per_code=services.MAXIMUM_WRONG_ATTEMPTS,
+            attempts_per_contact=otp_settings.wrong_attempts_limit,
+            lock_minutes=otp_settings.lock_minutes,
+            longest_lock_minutes=otp_settings.longest_lock_minutes,
+            codes_in_10_minutes=otp_settings.contact_limit_10_minutes,
+            codes_a_day=otp_settings.contact_limit_day,
+        )
+    )
 
 
 def _refresh_properties(portal: Portal, now: dt.datetime) -> str:
@@ -112,8 +277,6 @@ def _properties(property_list: ContactPropertyList | None) -> list[ContactProper
 
 
 def _connection(portal: Portal, grant: OAuthGrant | None, now: dt.datetime) -> Connection:
-    # Installing signs the installer in at the same moment.
-    installer = portal.members.filter(signed_in_at=portal.installed_at).first()
     if not portal.is_connected or grant is None:
         access_state = "There is none: it was deleted when the connection ended."
     elif grant.is_fresh(now):
@@ -125,14 +288,20 @@ def _connection(portal: Portal, grant: OAuthGrant | None, now: dt.datetime) -> C
         is_working=portal.is_connected
         and grant is not None
         and not portal.refused_features.filter(feature=RefusedFeature.EVERYTHING).exists(),
-        installed_by=installer.email if installer else "",
+        installed_by=_name(portal.installed_by) if portal.installed_by else "",
         access_state=access_state,
-        granted=_in_words(scopes),
-        not_granted=_in_words([scope for scope in oauth.OPTIONAL_SCOPES if scope not in scopes]) if grant else [],
+        granted=_scopes_in_words(scopes),
+        not_granted=(
+            _scopes_in_words([scope for scope in oauth.OPTIONAL_SCOPES if scope not in scopes]) if grant else []
+        ),
     )
 
 
-def _in_words(scopes: Sequence[str]) -> list[str]:
+def _name(member: PortalMember) -> str:
+    return member.email or f"HubSpot user {member.hubspot_user_id}"
+
+
+def _scopes_in_words(scopes: Sequence[str]) -> list[str]:
     return [_SCOPES_IN_WORDS.get(scope, scope) for scope in scopes]
 
 
@@ -147,3 +316,15 @@ def _sentence(error: HubSpotError) -> str:
     if error.retry_after is not None:
         return "Your HubSpot account has used up its calls for the moment. Press “Sync Properties” again in a minute."
     return "HubSpot did not answer, so the properties could not be fetched. Press “Sync Properties” again in a minute."
+
+
+def _creation_sentence(error: HubSpotError) -> str:
+    """Say what went wrong and what to do, to somebody who wanted a property made."""
+    if isinstance(error, oauth.NotConnected):
+        return "HubSpot is not connected, so no property could be created. Reconnect HubSpot."
+    if error.permanent:
+        return (
+            f"HubSpot does not let this app create a property: that needs the permission “{SCHEMA_SCOPE}”. Reconnect "
+            "HubSpot and grant it, or create a single-line text property in HubSpot and press “Sync Properties”."
+        )
+    return "HubSpot did not answer in time. Press “Create a property for me” again in a minute."

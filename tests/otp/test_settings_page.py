@@ -22,11 +22,13 @@ from hubspot_integration import access
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, RefusedFeature
 from hubspot_integration.oauth import REQUIRED_SCOPES
 from otp import forms, views
-from otp.models import OTPSettings
+from otp.models import AuditEvent, OTPSettings
 from tests import factories
 
 PATH = "/settings/"
 SYNC = "/settings/properties/sync"
+CREATE = "/settings/properties/create"
+POLICY = "/settings/policy"
 DEFAULTS: dict[str, str | bool] = {
     "Code Type": "numeric",
     "Code Length": "6",
@@ -42,6 +44,16 @@ DEFAULTS: dict[str, str | bool] = {
     ),
     "Wait until delivered": False,
     "Give the code to later workflow steps": True,
+    "When a code is sent again": "replace",
+    "Agents see codes": "always",
+    "E-mail Property": "email",
+    "Codes per contact in 10 minutes": "5",
+    "Codes per contact in 24 hours": "20",
+    "Codes per minute in the whole account": "",
+    "Seconds before an agent can send another code": "30",
+    "Wrong codes that lock a contact": "10",
+    "Minutes of the first lock": "15",
+    "Minutes of the longest lock": "1440",
 }
 
 
@@ -90,12 +102,14 @@ class HubSpot:
     calls: list[str] = field(default_factory=list)
     failure: tuple[int, dict[str, Any]] | None = None
     refresh_failure: tuple[int, dict[str, Any]] | None = None
+    creation_failure: tuple[int, dict[str, Any]] | None = None
+    groups: set[str] = field(default_factory=set)
     delay: float = 0.0
 
     def add(self, name: str, label: str, **changes: Any) -> None:
         self.properties[name] = contact_property(name, label, **changes)
 
-    def answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         self.calls.append(f"{method} {path}")
         time.sleep(self.delay)
         if path == "/oauth/2026-09/token":
@@ -103,10 +117,23 @@ class HubSpot:
         if self.failure:
             return self.failure
         listing = "/crm/properties/2026-09/contacts"
+        if method == "POST":
+            return self.creation_failure or self.create(path == f"{listing}/groups", json.loads(body))
         if path == listing:
             return 200, {"results": list(self.properties.values())}
         found = self.properties.get(unquote(path.removeprefix(f"{listing}/")))
         return (200, found) if found else (404, error_body("OBJECT_NOT_FOUND"))
+
+    def create(self, is_group: bool, wanted: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        taken = self.groups if is_group else self.properties
+        if wanted["name"] in taken:
+            return 409, error_body("OBJECT_ALREADY_EXISTS")
+        if is_group:
+            self.groups.add(wanted["name"])
+            return 201, wanted
+        assert wanted["groupName"] in self.groups
+        self.properties[wanted["name"]] = contact_property(**wanted)
+        return 201, self.properties[wanted["name"]]
 
 
 @pytest.fixture
@@ -117,8 +144,8 @@ def hubspot(settings: Settings) -> Iterator[HubSpot]:
         protocol_version = "HTTP/1.1"
 
         def _answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, body = fake.answer(self.command, self.path)
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, body = fake.answer(self.command, self.path, sent)
             data = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -173,6 +200,7 @@ class Page(HTMLParser):
         self._control: Control | None = None
         self._option = ""
         self._group = ""
+        self.hidden: dict[str, str] = {}
         self.feed(self.html)
         self.close()
         self.text = " ".join(self.text.split())
@@ -184,7 +212,10 @@ class Page(HTMLParser):
             self._open.append((tag, attributes))
         if tag == "form":
             self._form = attributes.get("action") or ""
-        elif tag in {"input", "select", "textarea"} and attributes.get("type") != "hidden":
+        elif attributes.get("type") == "hidden":
+            if self._form == PATH:
+                self.hidden[attributes["name"] or ""] = attributes.get("value") or ""
+        elif tag in {"input", "select", "textarea"}:
             checkbox = attributes.get("type") == "checkbox"
             value: str | bool = "checked" in attributes if checkbox else (attributes.get("value") or "")
             self._control = Control(attributes["name"] or "", value, attributes, self._form)
@@ -233,7 +264,7 @@ class Page(HTMLParser):
 
     def filled_in(self, changes: dict[str, str | bool]) -> dict[str, str]:
         """Return what the browser posts after the admin has changed the labelled controls."""
-        data = {}
+        data = dict(self.hidden)
         for label, identity in self.labels.items():
             control = self.controls[identity]
             value = changes.get(label, control.value)
@@ -308,7 +339,7 @@ def test_it_shows_the_defaults_under_their_labels(admin: Admin) -> None:
     assert {page.control(label).form for label in page.labels} == {PATH}
 
 
-def test_it_saves_a_plain_post_of_the_form(admin: Admin) -> None:
+def test_it_saves_a_plain_post_of_the_form(admin: Admin, hubspot: HubSpot) -> None:
     changes: dict[str, str | bool] = {
         "Code Type": "alphanumeric",
         "Code Length": "8",
@@ -322,7 +353,18 @@ def test_it_saves_a_plain_post_of_the_form(admin: Admin) -> None:
         "Footer Text": "",
         "Wait until delivered": True,
         "Give the code to later workflow steps": False,
+        "When a code is sent again": "keep_both",
+        "Agents see codes": "reveal",
+        "E-mail Property": "work_email",
+        "Codes per contact in 10 minutes": "3",
+        "Codes per contact in 24 hours": "9",
+        "Codes per minute in the whole account": "500",
+        "Seconds before an agent can send another code": "0",
+        "Wrong codes that lock a contact": "6",
+        "Minutes of the first lock": "30",
+        "Minutes of the longest lock": "60",
     }
+    hubspot.add("work_email", "Work e-mail")
     page = admin.saves(changes)
     assert "Your settings are saved." in page.text
     assert {label: page.control(label).value for label in page.labels} == changes
@@ -332,6 +374,10 @@ def test_it_saves_a_plain_post_of_the_form(admin: Admin) -> None:
     assert (saved.email_subject, saved.greeting) == ("{company}: your code", "Dear {first_name},")
     assert (saved.body_text, saved.footer_text) == ("line one\nline two", "")
     assert (saved.wait_until_delivered, saved.output_code) == (True, False)
+    assert (saved.resend_policy, saved.code_visibility, saved.email_property) == ("keep_both", "reveal", "work_email")
+    assert (saved.contact_limit_10_minutes, saved.contact_limit_day, saved.portal_limit_minute) == (3, 9, 500)
+    assert (saved.resend_cooldown_seconds, saved.wrong_attempts_limit) == (0, 6)
+    assert (saved.lock_minutes, saved.longest_lock_minutes) == (30, 60)
 
 
 def test_it_changes_nothing_when_the_form_is_sent_as_it_is(admin: Admin) -> None:
@@ -368,7 +414,7 @@ def test_it_shows_markup_as_it_was_typed(admin: Admin) -> None:
     hostile = '"><script>alert(1)</script>{{ 7*7 }}</textarea>'
     admin.saves({"Email Subject": hostile, "Greeting": hostile, "Body Text": hostile, "Footer Text": hostile})
     page = admin.opens()
-    assert "<script" not in page.html
+    assert "<script>" not in page.html
     assert {page.control(label).value for label in ("Email Subject", "Greeting", "Body Text", "Footer Text")} == {
         hostile
     }
@@ -572,6 +618,211 @@ def test_it_says_when_the_chosen_property_can_hold_no_code_any_more(admin: Admin
     assert "“OTP code” cannot hold a code: it is hidden in HubSpot." in admin.syncs().text
 
 
+def test_it_says_why_a_property_is_not_offered(admin: Admin, hubspot: HubSpot) -> None:
+    hubspot.add("score", "Score", type="number", fieldType="number")
+    hubspot.add("age", "Age", type="number", fieldType="number")
+    hubspot.add("secret", "Secret", hidden=True)
+    text = admin.opens().text
+    assert "These cannot hold a code, because it does not hold text: Age, Score" in text
+    assert "These cannot hold a code, because it is hidden in HubSpot: Secret" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("age", "“Age” cannot hold an e-mail address: it does not hold text. Choose a text property,"),
+        ("no_such", "HubSpot has no contact property “no_such”."),
+        ("", "Choose the property that holds the contact's address, such as Email (email)."),
+        ("<b>", "HubSpot has no contact property “<b>”."),
+    ],
+)
+def test_it_refuses_a_property_that_cannot_hold_an_address(
+    admin: Admin, hubspot: HubSpot, name: str, sentence: str
+) -> None:
+    hubspot.add("age", "Age", type="number", fieldType="number")
+    assert admin.fails_to_save({"E-mail Property": name}).error("E-mail Property").startswith(sentence)
+
+
+# ---------------------------------------------------------------- creating a property
+
+
+def test_it_creates_a_property_for_codes_and_chooses_it(admin: Admin, hubspot: HubSpot) -> None:
+    assert 'form="create">Create a property for me</button>' in admin.opens().html
+    admin.client.post(CREATE, secure=True)
+    page = admin.opens()
+    assert "HubSpot now has the property “OpsAgent OTP code”, and it is chosen here." in page.text
+    assert page.control("HubSpot Property Name").value == "opsagent_otp_code"
+    assert admin.settings().property_name == "opsagent_otp_code"
+    assert hubspot.properties["opsagent_otp_code"]["groupName"] == "opsagent_otp"
+
+
+def test_it_leaves_the_choice_alone_when_there_is_one(admin: Admin, hubspot: HubSpot) -> None:
+    admin.saves({"HubSpot Property Name": "otp_code"})
+    admin.client.post(CREATE, secure=True)
+    admin.client.post(CREATE, secure=True)
+    assert "You can choose it in the list." in admin.opens().text
+    assert admin.settings().property_name == "otp_code"
+
+
+def test_it_does_not_choose_a_property_that_exists_and_cannot_hold_a_code(admin: Admin, hubspot: HubSpot) -> None:
+    hubspot.add("opsagent_otp_code", "OpsAgent OTP code", hidden=True)
+    admin.client.post(CREATE, secure=True)
+    assert "already, but “OpsAgent OTP code” cannot hold a code: it is hidden in HubSpot." in admin.opens().text
+    assert admin.settings().property_name == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "category", "sentence"),
+    [
+        (
+            403,
+            "MISSING_SCOPES",
+            "that needs the permission “crm.schemas.contacts.write”. Reconnect HubSpot and grant it",
+        ),
+        (503, "INTERNAL_ERROR", "Press “Create a property for me” again in a minute."),
+    ],
+)
+def test_it_says_what_to_do_when_hubspot_creates_none(
+    admin: Admin, hubspot: HubSpot, status: int, category: str, sentence: str
+) -> None:
+    hubspot.creation_failure = status, error_body(category)
+    admin.client.post(CREATE, secure=True)
+    page = admin.opens()
+    assert sentence in page.text
+    assert "otp_code" in page.control("HubSpot Property Name").options
+    admin.saves({"HubSpot Property Name": "otp_code"})
+
+
+def test_it_offers_to_reconnect_where_the_scope_is_missing(admin: Admin) -> None:
+    OAuthGrant.objects.filter(portal=admin.portal).update(scopes=list(REQUIRED_SCOPES))
+    page = admin.opens()
+    assert "Create a property for me" not in page.text
+    assert "the app needs the permission “crm.schemas.contacts.write”" in page.text
+
+
+# ---------------------------------------------------------------- two admins, and what is on record
+
+
+def test_it_never_saves_over_what_another_admin_has_saved(admin: Admin) -> None:
+    page = admin.opens()
+    other = signed_in(admin.portal)
+    other.saves({"Code Length": "8", "Greeting": "Good day,"})
+    response = admin.client.post(PATH, page.filled_in({"Default Expiry": "30"}), secure=True)
+    assert response.status_code == 409
+    assert (admin.settings().code_length, admin.settings().expiry_minutes) == (8, 10)
+    conflict = Page(response)
+    actor = AuditEvent.objects.get().actor
+    assert f"Nothing was saved yet. {actor} has changed the settings on" in conflict.text
+    assert "Code Length 8 characters 6 characters" in conflict.text
+    assert "Default Expiry 10 minutes 30 minutes" in conflict.text
+    assert "Greeting Good day, Hello," in conflict.text
+    # Sent once more, it is meant.
+    assert admin.client.post(PATH, conflict.filled_in({}), secure=True).status_code == 302
+    assert (admin.settings().code_length, admin.settings().expiry_minutes) == (6, 30)
+
+
+def test_it_asks_again_when_somebody_was_faster_once_more(admin: Admin) -> None:
+    page = admin.opens()
+    other = signed_in(admin.portal)
+    other.saves({"Code Length": "8"})
+    conflict = Page(admin.client.post(PATH, page.filled_in({"Code Length": "4"}), secure=True))
+    other.saves({"Code Length": "6"})
+    assert admin.client.post(PATH, conflict.filled_in({}), secure=True).status_code == 409
+    assert admin.settings().code_length == 6
+
+
+def test_it_stays_stale_through_a_correction(admin: Admin) -> None:
+    page = admin.opens()
+    signed_in(admin.portal).saves({"Code Length": "8"})
+    wrong = Page(admin.client.post(PATH, page.filled_in({"Greeting": ""}), secure=True))
+    assert admin.client.post(PATH, wrong.filled_in({"Greeting": "Hi,"}), secure=True).status_code == 409
+    assert admin.settings().code_length == 8
+
+
+@pytest.mark.parametrize("version", ["", "x", "-1", "9" * 5000, "٣"])
+def test_it_takes_a_form_without_a_version_as_it_is(admin: Admin, version: str) -> None:
+    data = admin.opens().filled_in({"Code Length": "8"}) | {"version": version}
+    assert admin.client.post(PATH, data, secure=True).status_code == 302
+    assert admin.settings().code_length == 8
+
+
+def test_it_records_what_was_changed_from_what_to_what(admin: Admin) -> None:
+    admin.saves({})
+    assert not AuditEvent.objects.exists()
+    admin.saves({"Code Length": "8", "Body Text": "x" * 500, "Codes per minute in the whole account": "7"})
+    event = AuditEvent.objects.get()
+    assert (event.portal, event.actor_kind, event.action) == (admin.portal, "admin", "settings_changed")
+    assert "@company.example" in event.actor
+    assert event.detail == {
+        "code_length": [6, 8],
+        "body_text": ["Your one-time verification code is:", "x" * 80 + "…"],
+        "portal_limit_minute": [None, 7],
+    }
+
+
+# ---------------------------------------------------------------- limits
+
+
+RANGES: dict[str, str] = {
+    "Codes per contact in 10 minutes": "Enter a whole number from 1 to 100.",
+    "Codes per contact in 24 hours": "Enter a whole number from 1 to 1,000.",
+    "Codes per minute in the whole account": "Enter a whole number from 1 to 100,000, or nothing.",
+    "Seconds before an agent can send another code": "Enter a whole number from 0 to 3,600.",
+    "Wrong codes that lock a contact": "Enter a whole number from 1 to 100.",
+    "Minutes of the first lock": "Enter a whole number from 1 to 1,440.",
+    "Minutes of the longest lock": "Enter a whole number from 1 to 1,440.",
+}
+
+
+@pytest.mark.parametrize("value", ["-1", "100001", "1.5", "many", "9" * 5000, "1e9", "<script>"])
+def test_it_refuses_limits_that_are_none(admin: Admin, value: str) -> None:
+    page = admin.fails_to_save(dict.fromkeys(RANGES, value))
+    assert {label: page.error(label) for label in RANGES} == RANGES
+    assert {page.control(label).value for label in RANGES} == {value}
+    assert [label for label in page.labels if "autofocus" in page.control(label).attributes] == [next(iter(RANGES))]
+
+
+def test_it_wants_locks_to_grow(admin: Admin) -> None:
+    page = admin.fails_to_save({"Minutes of the first lock": "60", "Minutes of the longest lock": "30"})
+    assert page.error("Minutes of the longest lock") == "Enter 60 or more: locks grow, they do not shrink."
+
+
+# ---------------------------------------------------------------- how strong codes are
+
+
+def test_it_says_how_strong_the_saved_choice_is(admin: Admin) -> None:
+    text = admin.opens().text
+    assert "A guess succeeds in 1 of 14,285 attacks at most." in text
+    assert "Invalid after 10 minutes at the latest (3.1.3.2) Codes are accepted for 10 minutes." in text
+    admin.saves({"Default Expiry": "60"})
+    assert "Not met A lifetime of 10 minutes at most" in admin.opens().text
+
+
+def test_it_says_how_strong_a_choice_would_be_and_saves_nothing(admin: Admin) -> None:
+    before = OTPSettings.objects.values().get()
+    response = admin.client.get(POLICY, {"code_type": "alpha", "code_length": "4", "send_email": "on"}, secure=True)
+    text = Page(response).text
+    assert "Not met At least six decimal digits" in text
+    assert "There are only 331,776 different codes" in text
+    assert "A mailed code proves that somebody reads that mailbox." in text
+    assert "no-store" in response["Cache-Control"]
+    assert OTPSettings.objects.values().get() == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"code_type": "hex", "code_length": "5", "lock_minutes": "0", "longest_lock_minutes": "x"},
+        {"code_length": "9" * 5000, "wrong_attempts_limit": "-5", "contact_limit_day": "\0"},
+        {"lock_minutes": "1440", "longest_lock_minutes": "1"},
+    ],
+)
+def test_it_judges_by_what_is_saved_where_the_choice_is_none(admin: Admin, query: dict[str, str]) -> None:
+    response = admin.client.get(POLICY, query, secure=True)
+    assert response.status_code == 200
+    assert "A guess succeeds in 1 of" in Page(response).text
+
+
 # ---------------------------------------------------------------- the list of properties
 
 
@@ -642,8 +893,8 @@ def test_it_syncs_by_post_only(admin: Admin) -> None:
 def test_it_shows_the_connection(admin: Admin) -> None:
     Portal.objects.filter(id=admin.portal.id).update(time_zone="Europe/Berlin")
     at = dt.datetime(2026, 11, 23, 12, 30, tzinfo=dt.UTC)
-    Portal.objects.filter(id=admin.portal.id).update(installed_at=at)
-    factories.PortalMemberFactory.create(portal=admin.portal, email="ada@company.example", signed_in_at=at)
+    ada = factories.PortalMemberFactory.create(portal=admin.portal, email="ada@company.example")
+    Portal.objects.filter(id=admin.portal.id).update(installed_at=at, installed_by=ada)
     text = admin.opens().text
     assert f"Portal {admin.portal.id}" in text
     assert f"Domain {admin.portal.hub_domain}" in text
@@ -705,7 +956,9 @@ def test_it_notices_that_the_connection_has_ended(admin: Admin, hubspot: HubSpot
 # ---------------------------------------------------------------- who may
 
 
-@pytest.mark.parametrize(("method", "path"), [("get", PATH), ("post", PATH), ("post", SYNC)])
+@pytest.mark.parametrize(
+    ("method", "path"), [("get", PATH), ("post", PATH), ("post", SYNC), ("post", CREATE), ("get", POLICY)]
+)
 def test_it_sends_strangers_to_the_landing_page(portal: Portal, hubspot: HubSpot, method: str, path: str) -> None:
     response = getattr(Client(), method)(path, {"code_length": "4"}, secure=True)
     assert (response.status_code, response["Location"]) == (302, "/")
@@ -739,7 +992,7 @@ def test_it_refuses_a_forged_post(portal: Portal, hubspot: HubSpot, path: str) -
     assert admin.settings().code_length == 6
     assert hubspot.calls == []
     html = admin.opens().html
-    assert html.count('method="post"') == html.count('name="csrfmiddlewaretoken"') == 3
+    assert html.count('method="post"') == html.count('name="csrfmiddlewaretoken"') == 4
 
 
 def test_it_is_kept_by_no_cache_and_runs_nothing_from_elsewhere(admin: Admin) -> None:
@@ -769,6 +1022,13 @@ def test_it_welcomes_strangers_and_admins(admin: Admin) -> None:
     assert f'<a class="button" href="{PATH}">Open settings</a>' in member.html
     assert f"{admin.portal.hub_domain} {admin.portal.id}" in member.text
     assert "Sign out" in member.text
+
+
+@pytest.mark.parametrize("path", ["/help", "/privacy", "/terms"])
+def test_it_explains_itself_to_everybody(client: Client, db: None, path: str) -> None:
+    page = Page(client.get(path, secure=True))
+    assert len(page.text) > 1000
+    assert f'<a href="{path}">' in Page(client.get("/", secure=True)).html
 
 
 def test_it_offers_to_start_a_failed_installation_again() -> None:
