@@ -343,10 +343,7 @@ def _without_control_characters(text: str, *, allowed: str = "") -> str:
 
 
 class PolicyForm(_ModelForm):
-    """What of the settings form decides how strong codes are, as it stands and before anything is saved.
-
-    After `is_valid()`, whatever that says, `instance` holds the portal's settings with every valid value put in.
-    """
+    """What of the settings form decides how strong codes are, as it stands and before anything is saved."""
 
     class Meta:
         model = OTPSettings

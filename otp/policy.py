@@ -24,7 +24,7 @@ _WINDOW: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What of a portal's settings decides how hard a code is to guess. Times in minutes."""
+    """What of a portal's settings decides how hard a code is to guess. Times in minutes; every number is positive."""
 
     code_type: CodeType
     code_length: int

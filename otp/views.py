@@ -109,8 +109,7 @@ def settings_page(request: HttpRequest, member: PortalMember) -> HttpResponse:
 def policy_panel(request: HttpRequest, portal: Portal) -> HttpResponse:
     """Show how strong codes would be with the settings in the query; nothing is saved."""
     form = PolicyForm(request.GET, instance=_settings(portal))
-    form.is_valid()
-    return render(request, "otp/policy.html", {"assessment": _assessment(form.instance)})
+    return render(request, "otp/policy.html", {"assessment": _assessment(_as_typed(portal, form))})
 
 
 @never_cache
@@ -200,7 +199,7 @@ def _settings_page(
         "property_list": property_list,
         "left_out": left_out(_properties(property_list)),
         "may_create_property": grant is not None and SCHEMA_SCOPE in grant.scopes,
-        "assessment": _assessment(form.instance),
+        "assessment": _assessment(_as_typed(portal, form)),
     }
     return render(request, "otp/settings.html", context, status=status)
 
@@ -217,6 +216,16 @@ def _form(portal: Portal, data: QueryDict | None = None) -> SettingsForm:
 
 def _settings(portal: Portal) -> OTPSettings:
     return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal)
+
+
+def _as_typed(portal: Portal, form: SettingsForm | PolicyForm) -> OTPSettings:
+    """Return the portal's settings with every valid value of the form put in; the form's own instance has all of them."""
+    otp_settings = _settings(portal)
+    if form.is_bound:
+        form.is_valid()
+        for name, value in form.cleaned_data.items():
+            setattr(otp_settings, name, value)
+    return otp_settings
 
 
 def _differences(form: SettingsForm) -> list[Difference]:
