@@ -33,6 +33,7 @@ class Portal(models.Model):
 
     class Meta:
         ordering = ("id",)
+        permissions = (("disconnect_portal", "Can disconnect a portal"),)
 
     def __str__(self) -> str:
         return f"{self.hub_domain or 'portal'} ({self.id})"

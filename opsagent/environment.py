@@ -104,6 +104,13 @@ def positive_integer(value: str) -> int:
     return int(value)
 
 
+def whole_number(value: str) -> int:
+    """Accept a whole number, zero included. Raises ValueError."""
+    if not (value.isascii() and value.isdigit()):
+        raise ValueError("it is not a whole number")
+    return int(value)
+
+
 def secret_key(value: str) -> str:
     """Accept a key of at least 50 characters, Django's own measure. Raises ValueError."""
     if len(value) < MINIMUM_SECRET_KEY_LENGTH:

@@ -1,5 +1,6 @@
 """Django settings. Every value an operator chooses comes from the environment and is listed in `.env.example`."""
 
+import datetime as dt
 import os
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,13 @@ REDIS_URL = environment.read(
     "REDIS_URL",
     environment.text,
     remedy="Use the address of a Redis or Valkey server, such as redis://localhost:6379/0.",
+)
+PROXY_COUNT = environment.read(
+    "PROXY_COUNT",
+    environment.whole_number,
+    # Something in front of this app speaks https.
+    default="1" if PUBLIC_BASE_URL.startswith("https://") else "0",
+    remedy="Say how many proxies of yours stand between browsers and this app, such as 1.",
 )
 HUBSPOT_APP_ID = environment.read(
     "HUBSPOT_APP_ID", environment.positive_integer, remedy="Copy it from the app's Auth tab in HubSpot."
@@ -125,7 +133,7 @@ EMAIL_TIMEOUT = 5
 
 # ------------------------------------------------------------------ the application
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "opsagent.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -138,6 +146,9 @@ INSTALLED_APPS = [
     "anymail",
     "csp",
     "django_htmx",
+    "axes",
+    "django_otp",
+    "opsagent.apps.SecondFactorConfig",
     "opsagent",
     "hubspot_integration",
     "emails",
@@ -153,9 +164,11 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",  # last: it turns a login that was locked into an answer
 ]
 ROOT_URLCONF = "opsagent.urls"
 WSGI_APPLICATION = "opsagent.wsgi.application"
@@ -189,6 +202,20 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# ------------------------------------------------------------------ the login of support staff
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or whoever guesses could keep staff out for ever
+AXES_CLIENT_IP_CALLABLE = "opsagent.staff.client_address"
+AXES_LOCKOUT_TEMPLATE = "admin/locked_out.html"
+AXES_VERBOSE = False
+# Nothing that was typed is kept with a failed attempt but the user name, in a column of its own.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "csrfmiddlewaretoken"]
+OTP_TOTP_ISSUER = "OpsAgent OTP support"
+OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],

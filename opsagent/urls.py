@@ -1,5 +1,6 @@
 """Every address of the app. What HubSpot calls has no trailing slash and answers without a redirect."""
 
+from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
@@ -10,6 +11,7 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("metrics", metrics.metrics),
     path("api/schema", SpectacularAPIView.as_view(), name="api_schema"),
+    path("admin/", admin.site.urls),
     path("", include("otp.urls")),
     path("", include("hubspot_integration.urls")),
     path("", include("emails.urls")),

@@ -203,6 +203,8 @@ class ContactGuard(models.Model):
     pseudonym = models.UUIDField(default=uuid4, db_default=RandomUUID(), editable=False)
 
     class Meta:
+        verbose_name = "contact"
+        permissions = (("lift_lock", "Can lift the lock of a contact"),)
         constraints = (
             models.UniqueConstraint(fields=["portal", "contact_id"], name="one_guard_per_contact"),
             models.UniqueConstraint(fields=["pseudonym"], name="one_contact_per_pseudonym"),
@@ -413,6 +415,7 @@ class Delivery(models.Model):
 
     class Meta:
         verbose_name_plural = "deliveries"
+        permissions = (("retry_delivery", "Can retry a failed delivery"),)
         constraints = (
             models.UniqueConstraint(fields=["code", "channel"], name="one_delivery_per_code_and_channel"),
             models.CheckConstraint(
@@ -430,6 +433,7 @@ class Delivery(models.Model):
             models.Index(
                 fields=["provider_message_id"], name="deliveries_by_provider", condition=~Q(provider_message_id="")
             ),
+            models.Index(fields=["id"], name="failed_deliveries", condition=Q(status=DeliveryStatus.FAILED)),
         )
 
     def __str__(self) -> str:

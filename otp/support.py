@@ -1,0 +1,205 @@
+"""What support staff do: find, see, retry, disconnect. One function each; everything is recorded."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings as django_settings
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from hubspot_integration import oauth
+from hubspot_integration.models import Portal
+from otp import audit, codes, tasks
+from otp.audit import Action, ActorKind
+from otp.models import AuditEvent, ContactGuard, Delivery, DeliveryStatus, OneTimeCode, OneTimeCodeQuerySet
+
+FOUND_LIMIT: Final = 1000
+"""How many codes, the latest, a search goes through to what belongs to them."""
+_LARGEST_ID: Final = 2**63 - 1
+
+
+@dataclass(slots=True)
+class Search:
+    """What staff typed: a portal id, a contact id, an e-mail address, a reference, or several of them.
+
+    A number is a portal's id if there is such a portal; `contact:123` says that it is not. What cannot be understood
+    finds nothing.
+    """
+
+    portal_id: int | None = None
+    contact_id: int | None = None
+    reference: UUID | None = None
+    address: str = ""
+    is_understood: bool = field(default=True)
+
+    @classmethod
+    def parse(cls, text: str) -> "Search":
+        """Understand what was typed, as far as possible."""
+        search = cls()
+        for word in text.split():
+            kind, separator, value = word.partition(":")
+            if not separator:
+                kind, value = "", word
+            if "@" in value:
+                search.address = codes.normalise_address(value)
+            elif value.isascii() and value.isdigit() and int(value) <= _LARGEST_ID:
+                number = int(value)
+                if kind != "contact" and search.portal_id is None and Portal.objects.filter(id=number).exists():
+                    search.portal_id = number
+                else:
+                    search.contact_id = number
+            else:
+                try:
+                    search.reference = UUID(value)
+                except ValueError:
+                    search.is_understood = False
+        return search
+
+    def codes(self, found: OneTimeCodeQuerySet | None = None) -> OneTimeCodeQuerySet:
+        """Return the codes that fit, through their indexes."""
+        found = OneTimeCode.objects.all() if found is None else found
+        if not self.is_understood:
+            return found.none()
+        if self.reference is not None:
+            found = found.filter(id=self.reference)
+        if self.portal_id is not None:
+            found = found.filter(portal_id=self.portal_id)
+        if self.contact_id is not None:
+            found = found.filter(portal_id__in=self._portals(), contact_id=self.contact_id)
+        if self.address:
+            found = found.filter(id__in=self._ids_of_address())
+        return found
+
+    def deliveries(self, found: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """Return the deliveries of the latest codes that fit."""
+        return found.filter(code_id__in=self._latest_codes())
+
+    def contacts(self, found: QuerySet[ContactGuard]) -> QuerySet[ContactGuard]:
+        """Return the contacts that fit, by their own numbers or by their codes."""
+        if not self.is_understood:
+            return found.none()
+        if self.reference is not None or self.address:
+            of_codes = list(
+                OneTimeCode.objects.filter(id__in=self._latest_codes()).values_list("portal_id", "contact_id")
+            )
+            found = found.filter(
+                portal_id__in={portal for portal, _ in of_codes}, contact_id__in={contact for _, contact in of_codes}
+            )
+        if self.portal_id is not None:
+            found = found.filter(portal_id=self.portal_id)
+        if self.contact_id is not None:
+            found = found.filter(portal_id__in=self._portals(), contact_id=self.contact_id)
+        return found
+
+    def events(self, found: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        """Return the audit lines that fit."""
+        if not self.is_understood:
+            return found.none()
+        if self.portal_id is not None:
+            found = found.filter(portal_id=self.portal_id)
+        if self.contact_id is not None or self.address or self.reference is not None:
+            guards = list(self.contacts(ContactGuard.objects.all())[:FOUND_LIMIT])
+            found = found.filter(
+                portal_id__in={guard.portal_id for guard in guards}, contact__in={guard.pseudonym for guard in guards}
+            )
+        if self.reference is not None:
+            found = found.filter(reference=self.reference)
+        return found
+
+    def _latest_codes(self) -> list[UUID]:
+        return list(self.codes().order_by("-created_at").values_list("id", flat=True)[:FOUND_LIMIT])
+
+    def _portals(self) -> list[int]:
+        """Return the portals to look in. Their ids lead the index, so that it is used without a portal as well."""
+        if self.portal_id is not None:
+            return [self.portal_id]
+        return list(Portal.objects.order_by().values_list("id", flat=True))
+
+    def _ids_of_address(self) -> list[UUID]:
+        """Return the latest codes made for the address: every portal has its own digest of it."""
+        pairs = [
+            (portal_id, digest)
+            for portal_id in self._portals()
+            for digest in codes.address_digests(
+                peppers=django_settings.CODE_PEPPERS, portal_id=portal_id, address=self.address
+            )
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT code.id FROM unnest(%s::bigint[], %s::bytea[]) AS wanted (portal_id, digest)
+                CROSS JOIN LATERAL (
+                    SELECT id, created_at FROM otp_onetimecode
+                    WHERE portal_id = wanted.portal_id AND address_digest = wanted.digest
+                    ORDER BY created_at DESC LIMIT %s
+                ) AS code ORDER BY code.created_at DESC LIMIT %s
+                """,
+                [[portal for portal, _ in pairs], [digest for _, digest in pairs], FOUND_LIMIT, FOUND_LIMIT],
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+
+def record_address_view(*, code: OneTimeCode, staff: str, now: dt.datetime) -> None:
+    """Write down that somebody in staff saw the whole address of a code."""
+    _record(code.portal, Action.ADDRESS_VIEWED, staff, now, contact_id=code.contact_id, reference=code.id)
+
+
+def record_export(*, guard: ContactGuard, staff: str, now: dt.datetime) -> None:
+    """Write down that somebody in staff took a contact's audit trail away."""
+    _record(guard.portal, Action.AUDIT_EXPORTED, staff, now, contact_id=guard.contact_id)
+
+
+def retry_delivery(*, delivery_id: int, staff: str, now: dt.datetime) -> bool:
+    """Make a failed delivery due again, with all its tries, and record who wanted it; return whether it was possible.
+
+    It is while the code is live and its portal is connected: nothing delivers a code that has ended.
+    """
+    with transaction.atomic():
+        delivery = Delivery.objects.select_for_update(of=("self",)).select_related("code", "portal").get(id=delivery_id)
+        code, portal = delivery.code, delivery.portal
+        if delivery.status != DeliveryStatus.FAILED or not code.is_live(now) or not portal.is_connected:
+            return False
+        delivery.status, delivery.error, delivery.attempts = DeliveryStatus.PENDING, "", 0
+        delivery.next_attempt_at, delivery.settled_at = now, None
+        delivery.save(update_fields=["status", "error", "attempts", "next_attempt_at", "settled_at"])
+        detail = {"channel": delivery.channel}
+        _record(portal, Action.DELIVERY_RETRIED, staff, now, code.contact_id, code.id, detail)
+        channel = delivery.channel
+
+        def wake() -> None:
+            tasks.wake(portal.id, channel)
+
+        transaction.on_commit(wake, robust=True)
+    return True
+
+
+def disconnect(*, portal: Portal, staff: str, now: dt.datetime) -> bool:
+    """End the connection to a portal and record who wanted it; return whether there was one."""
+    if not portal.is_connected:
+        return False
+    oauth.mark_disconnected(portal.id)
+    _record(portal, Action.PORTAL_DISCONNECTED, staff, now)
+    return True
+
+
+def _record(
+    portal: Portal,
+    action: Action,
+    staff: str,
+    now: dt.datetime,
+    contact_id: int | None = None,
+    reference: UUID | None = None,
+    detail: dict[str, str] | None = None,
+) -> None:
+    audit.record(
+        portal=portal,
+        at=now,
+        actor=staff,
+        actor_kind=ActorKind.STAFF,
+        action=action,
+        contact_id=contact_id,
+        reference=reference,
+        detail=detail,
+    )
