@@ -218,17 +218,20 @@ def introspect(portal_id: int) -> dict[str, Any]:
     return _introspect(access_token_for(portal_id))
 
 
-def mark_disconnected(portal_id: int, *, asked_by: str = "") -> None:
+def mark_disconnected(portal_id: int, *, asked_by: str = "", by_staff: bool = False) -> None:
     """Record that the app is no longer installed and wipe the tokens. Does nothing the second time.
 
-    `asked_by`: the e-mail address of the admin who wanted it; empty when HubSpot ended the connection.
+    `asked_by`: the e-mail address of the admin who wanted it, or with `by_staff` the user name of somebody in support
+    staff; empty when HubSpot ended the connection.
     """
     with transaction.atomic():
         changed = Portal.objects.connected().filter(id=portal_id).update(disconnected_at=timezone.now())
         OAuthGrant.objects.filter(portal_id=portal_id).delete()
     if changed:
         log.warning("portal_disconnected", portal_id=portal_id)
-        portal_disconnected.send(sender=Portal, portal=Portal.objects.get(id=portal_id), asked_by=asked_by)
+        portal_disconnected.send(
+            sender=Portal, portal=Portal.objects.get(id=portal_id), asked_by=asked_by, by_staff=by_staff
+        )
 
 
 def notice_uninstalls(*, now: dt.datetime) -> None:
@@ -246,10 +249,10 @@ def notice_uninstalls(*, now: dt.datetime) -> None:
             return
 
 
-def disconnect(portal_id: int, *, asked_by: str) -> bool:
+def disconnect(portal_id: int, *, asked_by: str, by_staff: bool = False) -> bool:
     """Uninstall the app from a portal, on both sides; return whether HubSpot's side is known to be done.
 
-    `asked_by` is the e-mail address of the admin who wants it. Whatever HubSpot answers, if it answers at all, our side
+    `asked_by` and `by_staff` say who wants it, as in `mark_disconnected`. Whatever HubSpot answers, if it answers, our side
     is disconnected and holds no token afterwards; where HubSpot's side is not done, the admin removes the app there.
     Source: https://developers.hubspot.com/changelog/app-listing-and-app-certification-requirement-updates-for-may-2026
     """
@@ -257,7 +260,7 @@ def disconnect(portal_id: int, *, asked_by: str) -> bool:
     uninstalled = grant is not None and _uninstall(portal_id)
     if grant is not None:
         _revoke(grant.refresh_token)
-    mark_disconnected(portal_id, asked_by=asked_by)
+    mark_disconnected(portal_id, asked_by=asked_by, by_staff=by_staff)
     return uninstalled
 
 

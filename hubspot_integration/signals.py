@@ -9,7 +9,8 @@ portal_connected = Signal()
 # Arguments: portal_id (int), feature (str, see models.RefusedFeature), reason (str).
 feature_refused = Signal()
 # After a portal was disconnected: HubSpot refused its refresh token for good, or somebody asked for it.
-# Arguments: portal (Portal), asked_by (str: that person's e-mail address, empty when HubSpot refused).
+# Arguments: portal (Portal), asked_by (str: that person's e-mail address, empty when HubSpot refused), by_staff (bool:
+# asked_by is the user name of somebody in support staff).
 portal_disconnected = Signal()
 # HubSpot says that contacts were deleted, for privacy's sake or not. Argument: contacts (list of pairs of portal id and
 # contact id, of portals that are known). A receiver that raises makes HubSpot tell again.

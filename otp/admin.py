@@ -179,15 +179,14 @@ class PortalAdmin(ReadOnly):
     @admin.action(description="Disconnect …", permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, portals: QuerySet[Portal]) -> HttpResponse | None:
         """End the connection to the chosen portals."""
-        now = timezone.now()
         return _confirmed(
             self, request, portals, action="disconnect",
             question="Disconnect?",
             consequence=(
                 "Their tokens are wiped and their workflows get no codes until an admin of theirs installs the app again. "
-                "Their settings are kept."
+                "Their settings are kept. HubSpot is asked to uninstall the app; where it refuses, their admin removes it there."
             ),
-            do=lambda portal: support.disconnect(portal=portal, staff=_staff(request), now=now),
+            do=lambda portal: support.disconnect(portal=portal, staff=_staff(request)),
             done="Disconnected", not_done="Not connected anyway",
         )  # fmt: skip
 

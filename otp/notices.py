@@ -18,12 +18,13 @@ log = structlog.get_logger(__name__)
 
 DISCONNECTED: Final = "disconnected"
 DISCONNECTED_BY_ADMIN: Final = "disconnected_by_admin"
+DISCONNECTED_BY_STAFF: Final = "disconnected_by_staff"
 
 
 def tell_admins(portal_id: int, subject: str) -> int:
     """Mail everybody who has signed in to the portal's settings; return how many mails were accepted.
 
-    `subject`: DISCONNECTED, DISCONNECTED_BY_ADMIN, or the feature that HubSpot refuses (see hubspot_integration.models.RefusedFeature).
+    `subject`: one of DISCONNECTED, or the feature that HubSpot refuses (see hubspot_integration.models.RefusedFeature).
     """
     portal = Portal.objects.get(id=portal_id)
     content = _content(portal, *sentences(subject))
@@ -59,6 +60,14 @@ def sentences(subject: str) -> tuple[str, str]:
             (
                 "Workflows that still generate codes get the outcome “not connected”. If this was not intended, install the "
                 "app again; your settings are kept."
+            ),
+        )
+    if subject == DISCONNECTED_BY_STAFF:
+        return (
+            "OpsAgent OTP was disconnected from your HubSpot account by its support staff.",
+            (
+                "Workflows that still generate codes get the outcome “not connected”. To go on, install the app again; your "
+                "settings are kept."
             ),
         )
     if subject.startswith("property:"):

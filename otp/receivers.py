@@ -41,17 +41,23 @@ def prepare_portal(*, portal: Portal, scopes: set[str], member: PortalMember, **
 
 
 @receiver(portal_disconnected)
-def tell_of_the_end(*, portal: Portal, asked_by: str, **_: Any) -> None:
+def tell_of_the_end(*, portal: Portal, asked_by: str, by_staff: bool, **_: Any) -> None:
     """Write down that the connection is gone, give up what cannot be delivered any more, and mail the admins."""
+    if by_staff:
+        kind, subject = ActorKind.STAFF, notices.DISCONNECTED_BY_STAFF
+    elif asked_by:
+        kind, subject = ActorKind.ADMIN, notices.DISCONNECTED_BY_ADMIN
+    else:
+        kind, subject = ActorKind.SYSTEM, notices.DISCONNECTED
     audit.record(
         portal=portal,
         at=timezone.now(),
         actor=asked_by or "HubSpot",
-        actor_kind=ActorKind.ADMIN if asked_by else ActorKind.SYSTEM,
+        actor_kind=kind,
         action=Action.PORTAL_DISCONNECTED,
     )
     delivery.give_up(portal_id=portal.id, now=timezone.now())
-    _tell(portal.id, notices.DISCONNECTED_BY_ADMIN if asked_by else notices.DISCONNECTED)
+    _tell(portal.id, subject)
 
 
 @receiver(feature_refused)

@@ -13,7 +13,7 @@ from hubspot_integration import oauth
 from hubspot_integration.models import Portal
 from otp import audit, codes, tasks
 from otp.audit import Action, ActorKind
-from otp.models import AuditEvent, ContactGuard, Delivery, DeliveryStatus, OneTimeCode, OneTimeCodeQuerySet
+from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, DeliveryStatus, OneTimeCode, OneTimeCodeQuerySet
 
 FOUND_LIMIT: Final = 1000
 """How many codes, the latest, a search goes through to what belongs to them."""
@@ -154,12 +154,14 @@ def record_export(*, guard: ContactGuard, staff: str, now: dt.datetime) -> None:
 def retry_delivery(*, delivery_id: int, staff: str, now: dt.datetime) -> bool:
     """Make a failed delivery due again, with all its tries, and record who wanted it; return whether it was possible.
 
-    It is while the code is live and its portal is connected: nothing delivers a code that has ended.
+    It is while the code is live and its portal is connected: nothing delivers a code that has ended. Clearing the
+    contact property is the exception: that comes after the end.
     """
     with transaction.atomic():
         delivery = Delivery.objects.select_for_update(of=("self",)).select_related("code", "portal").get(id=delivery_id)
         code, portal = delivery.code, delivery.portal
-        if delivery.status != DeliveryStatus.FAILED or not code.is_live(now) or not portal.is_connected:
+        is_too_late = delivery.channel != ChannelName.PROPERTY_CLEARING and not code.is_live(now)
+        if delivery.status != DeliveryStatus.FAILED or is_too_late or not portal.is_connected:
             return False
         delivery.status, delivery.error, delivery.attempts = DeliveryStatus.PENDING, "", 0
         delivery.next_attempt_at, delivery.settled_at = now, None
@@ -175,12 +177,14 @@ def retry_delivery(*, delivery_id: int, staff: str, now: dt.datetime) -> bool:
     return True
 
 
-def disconnect(*, portal: Portal, staff: str, now: dt.datetime) -> bool:
-    """End the connection to a portal and record who wanted it; return whether there was one."""
+def disconnect(*, portal: Portal, staff: str) -> bool:
+    """End the connection to a portal, on both sides where HubSpot lets us; return whether there was one.
+
+    That it ended, and who wanted it, is recorded by whoever hears of it (otp.receivers).
+    """
     if not portal.is_connected:
         return False
-    oauth.mark_disconnected(portal.id)
-    _record(portal, Action.PORTAL_DISCONNECTED, staff, now)
+    oauth.disconnect(portal.id, asked_by=staff, by_staff=True)
     return True
 
 

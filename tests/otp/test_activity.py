@@ -247,6 +247,13 @@ def test_a_page_costs_the_same_number_of_queries_however_many_codes_there_are(ad
     assert counts[0] == counts[1]
 
 
+def test_it_has_words_for_everything() -> None:
+    assert set(activity.ACTION_WORDS) == {action.value for action in Action}
+    assert set(activity.CHANNEL_WORDS) == {channel.value for channel in ChannelName}
+    assert set(activity.SOURCE_WORDS) == {source.value for source in Source}
+    assert set(activity._OUTCOMES_OF_ENDS) == set(EndReason)
+
+
 # ---------------------------------------------------------------- one code
 
 
