@@ -75,6 +75,12 @@ CHANNEL_WORDS: Final = {
 }
 # What a code's story tells from the code and its checks themselves.
 _TOLD_OTHERWISE: Final = (Action.CODE_CHECKED, Action.CODE_LOCKED)
+_FAILURES: Final = (DeliveryStatus.FAILED, DeliveryStatus.BOUNCED)
+TONES: Final = {
+    DeliveryStatus.SENT.value: "good",
+    DeliveryStatus.FAILED.value: "bad",
+    DeliveryStatus.BOUNCED.value: "bad",
+}
 _OUTCOMES_OF_ENDS: Final = {
     EndReason.USED: CodeOutcome.VERIFIED,
     EndReason.EXPIRED: CodeOutcome.EXPIRED,
@@ -107,6 +113,7 @@ ACTION_WORDS: Final = {
     Action.ADDRESS_VIEWED.value: "Saw the address",
     Action.DELIVERY_RETRIED.value: "Retried a delivery",
     Action.PORTAL_DISCONNECTED.value: "Disconnected the account",
+    Action.SETTINGS_CHANGED.value: "Changed the settings",
     Action.LOG_EXPORTED.value: "Exported the activity log",
     Action.AUDIT_EXPORTED.value: "Exported the audit trail",
     Action.SETTING_CHANGED.value: "Changed a setting",
@@ -356,7 +363,7 @@ def funnel(*, portal: Portal, since: dt.datetime, now: dt.datetime) -> Funnel:
                    count(*) FILTER (WHERE EXISTS (
                        SELECT FROM otp_delivery AS delivery
                        WHERE delivery.code_id = latest.id AND delivery.channel IN ('email', 'contact_property')
-                         AND delivery.status NOT IN ('pending', 'failed'))),
+                         AND delivery.status = 'sent')),
                    count(*) FILTER (WHERE end_reason = 'used'),
                    count(*) FILTER (WHERE end_reason = 'expired' OR (ended_at IS NULL AND expires_at <= %(now)s)),
                    count(*) FILTER (WHERE end_reason = 'locked'),
@@ -408,7 +415,7 @@ def _passing(found: OneTimeCodeQuerySet, filters: Filters, now: dt.datetime) -> 
         case CodeOutcome.EXPIRED:
             return found.filter(Q(end_reason=EndReason.EXPIRED) | Q(ended_at__isnull=True, expires_at__lte=now))
         case CodeOutcome.DELIVERY_FAILED:
-            failed = Delivery.objects.filter(code=OuterRef("pk"), status=DeliveryStatus.FAILED).exclude(
+            failed = Delivery.objects.filter(code=OuterRef("pk"), status__in=_FAILURES).exclude(
                 channel=ChannelName.PROPERTY_CLEARING
             )
             return found.filter(Exists(failed))
@@ -448,7 +455,7 @@ def _moment_of_delivery(delivery: Delivery, now: dt.datetime) -> Moment:
         delivery.settled_at or delivery.next_attempt_at or now,
         f"{channel}: {words_of_delivery(delivery)}",
         "; ".join(parts),
-        {DeliveryStatus.SENT: "good", DeliveryStatus.FAILED: "bad"}.get(DeliveryStatus(delivery.status), ""),
+        TONES.get(delivery.status, ""),
     )
 
 

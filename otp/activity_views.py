@@ -312,9 +312,8 @@ def _signed_in(request: HttpRequest) -> str:
 
 def _delivery_words(entry: Entry) -> list[tuple[str, str, str]]:
     """Return channel, state and tone of what was to be delivered."""
-    tones = {"sent": "good", "failed": "bad"}
     return [
-        (CHANNEL_WORDS[delivery.channel], words_of_delivery(delivery), tones.get(delivery.status, ""))
+        (CHANNEL_WORDS[delivery.channel], words_of_delivery(delivery), activity.TONES.get(delivery.status, ""))
         for delivery in entry.deliveries
         if delivery.channel in {ChannelName.EMAIL, ChannelName.CONTACT_PROPERTY}
     ]

@@ -433,7 +433,11 @@ class Delivery(models.Model):
             models.Index(
                 fields=["provider_message_id"], name="deliveries_by_provider", condition=~Q(provider_message_id="")
             ),
-            models.Index(fields=["id"], name="failed_deliveries", condition=Q(status=DeliveryStatus.FAILED)),
+            models.Index(
+                fields=["id"],
+                name="failed_deliveries",
+                condition=Q(status__in=[DeliveryStatus.FAILED, DeliveryStatus.BOUNCED]),
+            ),
         )
 
     def __str__(self) -> str:

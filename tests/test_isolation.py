@@ -139,7 +139,24 @@ CALLS: dict[str, tuple[Callable[[World], list[Any]], set[int]] | None] = {
     "hubspot/install": None,
     "hubspot/oauth/callback": None,
     "hubspot/webhooks": None,  # HubSpot speaks for all portals at once: the signature is the app's
+    "sign-in": None,
     "sign-out": None,
+    "email-events/<slug:provider>/tracking/": None,  # a provider reports by its own message ids, with its own secret
+    "portal": (
+        lambda w: [
+            w.admin.post("/portal", {"portal": w.b.id}, secure=True),
+            w.admin.post("/portal", {"portal": f"{w.b.id} "}, secure=True),
+        ],
+        {404},
+    ),
+    "settings/policy": (
+        lambda w: [w.admin.get("/settings/policy", {"portal": w.b.id, "code_length": "4"}, secure=True)],
+        {200},
+    ),
+    "settings/properties/create": (
+        lambda w: [w.admin.post("/settings/properties/create", {"portal": w.b.id}, secure=True)],
+        {302},
+    ),
     "hubspot/actions/generate-otp": (lambda w: [w.from_workflow("/hubspot/actions/generate-otp")], {200}),
     "hubspot/actions/verify-otp": (
         lambda w: [w.from_workflow("/hubspot/actions/verify-otp", submitted_code="314159")],
@@ -166,7 +183,7 @@ CALLS: dict[str, tuple[Callable[[World], list[Any]], set[int]] | None] = {
         lambda w: [
             w.admin.get(LOG, query, secure=True)
             for query in (
-                {},
+                dict[str, str](),
                 {"recipient": digests_of_b(w)},
                 {"before": str(activity.Place(timezone.now(), uuid4()))},
                 {"result": "delivery_failed"},

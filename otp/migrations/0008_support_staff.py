@@ -40,13 +40,8 @@ class Migration(migrations.Migration):
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
-<<<<<<<< HEAD:otp/migrations/0008_support_staff.py
         ("hubspot_integration", "0004_support_staff"),
         ("otp", "0007_provider_reports"),
-========
-        ("hubspot_integration", "0004_support_staff"),
-        ("otp", "0007_provider_reports"),
->>>>>>>> ee8c903 (Hold every address against another portal's rows; disconnect from the admin on HubSpot's side too):otp/migrations/0007_support_staff.py
     ]
 
     operations = [
@@ -63,7 +58,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="delivery",
-            index=models.Index(condition=models.Q(("status", "failed")), fields=["id"], name="failed_deliveries"),
+            index=models.Index(
+                condition=models.Q(("status__in", ["failed", "bounced"])), fields=["id"], name="failed_deliveries"
+            ),
         ),
         migrations.RunPython(create_group, migrations.RunPython.noop, elidable=False),
     ]

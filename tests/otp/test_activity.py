@@ -120,7 +120,7 @@ def test_it_says_so_when_there_is_nothing_yet(admin: Client) -> None:
         ("expired", ["expired", "too late"]),
         ("locked", ["locked"]),
         ("superseded", ["superseded"]),
-        ("delivery_failed", ["live"]),
+        ("delivery_failed", ["live", "locked"]),
     ],
 )
 def test_it_filters_by_result(admin: Client, portal: Portal, result: str, expected: list[str]) -> None:
@@ -128,6 +128,7 @@ def test_it_filters_by_result(admin: Client, portal: Portal, result: str, expect
     codes["too late"] = code_of(portal, created_at=timezone.now() - dt.timedelta(minutes=11))
     codes["live"] = code_of(portal)
     factories.DeliveryFactory.create(code=codes["live"], status=DeliveryStatus.FAILED)
+    factories.DeliveryFactory.create(code=codes["locked"], status=DeliveryStatus.BOUNCED)
     shown = references_on(posted(admin, result=result))
     assert sorted(shown) == sorted(str(codes[name].id) for name in expected)
 
