@@ -53,8 +53,11 @@ faults: $(READY) ## break everything around the product, one thing at a time, an
 bench: $(READY) ## measure, as ratios to the limit programs in benchmarks/
 	@$(BIN)/python -m benchmarks.endpoints
 
+texts: $(READY) ## compile the mail's texts after a change to emails/locale
+	@$(BIN)/python -c "import pathlib, polib; [polib.pofile(str(path)).save_as_mofile(str(path.with_suffix('.mo'))) for path in pathlib.Path('emails/locale').rglob('*.po')]"
+
 lock: $(READY) ## resolve requirements*.in into pinned, hashed requirements*.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
-.PHONY: help demo test check fix e2e faults bench lock
+.PHONY: help demo test check fix e2e faults bench texts lock

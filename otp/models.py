@@ -73,8 +73,8 @@ class OTPSettings(models.Model):
         validators=[MaxLengthValidator(TEXT_LIMIT)],
         blank=True,
     )
-    sender_name = models.CharField("Sender Name", max_length=100, blank=True, db_default="")
-    reply_to = models.EmailField("Reply-To Address", blank=True, db_default="")
+    sender_name = models.CharField("Sender Name", max_length=100, blank=True, default="", db_default="")
+    reply_to = models.EmailField("Reply-To Address", blank=True, default="", db_default="")
     default_language = models.CharField("Default Language", max_length=20, default="en", db_default="en")
     wait_until_delivered = models.BooleanField("Wait until delivered", default=False)
     output_code = models.BooleanField("Give the code to later workflow steps", default=True)

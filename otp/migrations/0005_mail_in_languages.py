@@ -20,12 +20,14 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="otpsettings",
             name="reply_to",
-            field=models.EmailField(blank=True, db_default="", max_length=254, verbose_name="Reply-To Address"),
+            field=models.EmailField(
+                blank=True, db_default="", default="", max_length=254, verbose_name="Reply-To Address"
+            ),
         ),
         migrations.AddField(
             model_name="otpsettings",
             name="sender_name",
-            field=models.CharField(blank=True, db_default="", max_length=100, verbose_name="Sender Name"),
+            field=models.CharField(blank=True, db_default="", default="", max_length=100, verbose_name="Sender Name"),
         ),
         migrations.CreateModel(
             name="EmailTexts",

@@ -4,12 +4,13 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from emails.content import MAXIMUM_VALUE_LENGTH, PLACEHOLDERS, Content, Texts, compose, unknown_placeholders
+from emails.content import MAXIMUM_VALUE_LENGTH, PLACEHOLDERS, Content, Texts, complaints, compose, unknown_placeholders
 
 STOCK = Texts(
     subject="Your Verification Code",
@@ -249,3 +250,116 @@ def test_it_names_unknown_placeholders(text: str, unknown: list[str]) -> None:
 @given(any_text)
 def test_it_finds_placeholders_in_any_text(text: str) -> None:
     assert all(f"{{{name}}}" in text and name not in PLACEHOLDERS for name in unknown_placeholders(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("Hello {first_name},", None),
+        ("שלום \u200f{first_name}", None),
+        ("two\nlines", "Greeting is a single line. Remove the line break."),
+        ("two\u2028lines", "Greeting is a single line. Remove the line break."),
+        ("a\0b", "Greeting holds an invisible control character. Remove it, or type the text anew."),
+        ("\ud800", "Greeting holds an invisible control character. Remove it, or type the text anew."),
+        ("{code}", "Greeting cannot hold the code, which has its own place between body and footer. Remove {code}."),
+        (
+            "{frist_name}",
+            (
+                "Greeting: {frist_name} is not a placeholder. Remove it, or use one of these: {expiry_minutes}, "
+                "{expires_at}, {first_name}, {company}, {reference}."
+            ),
+        ),
+        ("x" * 201, "Greeting has 201 characters. Shorten it to 200."),
+    ],
+)
+def test_it_says_what_is_wrong_with_a_text(text: str, complaint: str | None) -> None:
+    assert complaints(text, label="Greeting", one_line=True) == ([] if complaint is None else [complaint])
+
+
+@pytest.mark.parametrize("character", [*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"])
+def test_it_refuses_what_reverses_the_order_of_letters(character: str) -> None:
+    (complaint,) = complaints(f"Your code {character}951482", label="Body Text")
+    assert complaint.startswith("Body Text holds an invisible character that reverses the order of letters.")
+
+
+def test_it_keeps_the_code_off_locked_screens() -> None:
+    (complaint,) = complaints("{code}", label="Email Subject", one_line=True, shows_on_locked_screens=True)
+    assert complaint == "Email Subject must not hold the code: it shows on locked screens. Remove {code}."
+
+
+def test_it_takes_lines_where_there_may_be_several() -> None:
+    assert complaints("one\r\ntwo\tthree\n\nfour", label="Body Text") == []
+
+
+def test_it_refuses_a_text_of_a_hundred_kilobytes_and_lays_it_out_all_the_same() -> None:
+    long = "<b>&{first_name}\n" * 6000
+    (complaint,) = complaints(long, label="Footer Text")
+    assert complaint == "Footer Text has 102,000 characters. Shorten it to 2,000."
+    assert mail(footer=long).html.count("&lt;b&gt;&amp;Ada") >= 6000
+
+
+def test_it_does_not_let_a_name_turn_the_words_around_it() -> None:
+    for right_to_left in (False, True):
+        text = mail(
+            greeting="Hello {first_name}, welcome",
+            values={"first_name": "\u202eadA\u2066\u2069"},
+            right_to_left=right_to_left,
+        ).text
+        assert re.sub("[\u2068\u2069]", "", text).startswith("Hello adA, welcome\n")
+        assert "\u202e" not in text
+
+
+def test_it_isolates_dates_and_names_among_right_to_left_words() -> None:
+    text = mail(footer="{expires_at}|{first_name}|{expiry_minutes}", right_to_left=True).text
+    assert "\u20682026-11-23 14:30 CET\u2069|\u2068Ada\u2069|10" in text
+
+
+def test_it_shows_the_layouts_own_lines_where_there_are_words_for_them() -> None:
+    texts = Texts(subject="s", greeting="g", body="b", footer="f")
+    content = compose(
+        texts,
+        code="482951",
+        values=VALUES,
+        language="de",
+        right_to_left=False,
+        valid_until="Gültig bis {expires_at}",
+        reference="Referenznummer: {reference}",
+    )
+    assert content.text == "g\n\nb\n\n482951\n\nGültig bis 2026-11-23 14:30 CET\n\nf\n\nReferenznummer: 0193a5f2\n"
+    assert Shown(content.html).text.split() == content.text.split()
+
+
+def test_it_has_its_styles_in_the_elements_and_those_for_dark_screens_beside_them() -> None:
+    html = mail().html
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    assert style.split("{")[0].strip().startswith("@media")
+    assert "@media (prefers-color-scheme: dark)" in style
+    assert re.search(r'<td class="code[^>]* style="[^"]*font-size: 32px', html)
+    assert len(html) < 20_000
+
+
+def contrast(one: str, other: str) -> float:
+    """https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio"""
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_it_can_be_read_on_light_and_dark_screens() -> None:
+    source = Path("templates/emails/code.html").read_text(encoding="utf-8")
+    light, _, dark = source.partition("@media (prefers-color-scheme: dark)")
+    for rules in (light, dark):
+
+        def colour(selector: str, name: str, rules: str = rules) -> str:
+            (found,) = re.findall(rf"^ *{selector} {{[^}}]*?(?<![-\w]){name}: (#\w+)", rules, re.MULTILINE)
+            return str(found)
+
+        card = colour(r"\.card", "background-color")
+        assert contrast(colour(r"\.words", "color"), card) >= 4.5
+        assert contrast(colour(r"\.small(?:, \.rest p)?", "color"), card) >= 4.5
+        assert contrast(colour(r"\.code", "color"), colour(r"\.code", "background-color")) >= 4.5
