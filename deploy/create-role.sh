@@ -4,7 +4,7 @@
 # audit log; that is why the app does not use the one that this image makes.
 set -eu
 
-url=$(cat /run/secrets/database_url)
+url=$(cat "$DATABASE_URL_FILE")
 account=${url#*://}
 account=${account%%@*}
 role=${account%%:*}

