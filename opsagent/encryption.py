@@ -36,6 +36,15 @@ def decrypt(token: bytes) -> str:
         ) from None
 
 
+def is_current(token: bytes) -> bool:
+    """Whether the first key wrote a stored value."""
+    try:
+        _cipher(tuple(settings.ENCRYPTION_KEYS[:1])).decrypt(token)
+    except InvalidToken:
+        return False
+    return True
+
+
 class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     """Text whose column holds a Fernet token (bytea); NULL stays NULL. It cannot be searched."""
 
