@@ -116,7 +116,6 @@ ACTION_WORDS: Final = {
     Action.SETTINGS_CHANGED.value: "Changed the settings",
     Action.LOG_EXPORTED.value: "Exported the activity log",
     Action.AUDIT_EXPORTED.value: "Exported the audit trail",
-    Action.SETTING_CHANGED.value: "Changed a setting",
     Action.PORTAL_CONNECTED.value: "Connected the account",
     Action.CONTACT_ERASED.value: "Erased a contact that HubSpot deleted",
     Action.RECORDS_DELETED.value: "Deleted records whose time was over",

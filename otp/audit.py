@@ -37,7 +37,6 @@ class Action(enum.StrEnum):
     PORTAL_DISCONNECTED = "portal_disconnected"
     LOG_EXPORTED = "log_exported"
     AUDIT_EXPORTED = "audit_exported"
-    SETTING_CHANGED = "setting_changed"
     PORTAL_CONNECTED = "portal_connected"
     CONTACT_ERASED = "contact_erased"
     RECORDS_DELETED = "records_deleted"
@@ -115,36 +114,6 @@ def record(
         action=action.value,
         reference=None if reference is None else str(reference),
     )
-
-
-def settings_changed(
-    *,
-    portal: Portal,
-    at: dt.datetime,
-    actor: str,
-    actor_kind: AuditEvent.ActorKind,
-    before: Mapping[str, object],
-    after: Mapping[str, object],
-) -> list[str]:
-    """Write down every setting that somebody changed, a line each with its old and new value; return their names.
-
-    `before` and `after` hold the values by field name, such as `django.forms.model_to_dict` gives them.
-    """
-    changed = [name for name, value in after.items() if before.get(name) != value]
-    for name in changed:
-        record(
-            portal=portal,
-            at=at,
-            actor=actor,
-            actor_kind=actor_kind,
-            action=Action.SETTING_CHANGED,
-            detail={"setting": name, "old": _text(before.get(name)), "new": _text(after[name])},
-        )
-    return changed
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
 
 
 def delete_before(*, portal_id: int, moment: dt.datetime, limit: int) -> list[UUID | None]:
