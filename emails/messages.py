@@ -208,11 +208,16 @@ def _headers(message: Message) -> dict[str, str]:
 
 
 def _envelope(message: Message) -> tuple[str, list[str]]:
-    return _ascii(parseaddr(settings.DEFAULT_FROM_EMAIL)[1]), [_ascii(message.to)]
+    return _address_of(settings.DEFAULT_FROM_EMAIL), [_ascii(message.to)]
 
 
 def _ascii(address: str) -> str:
     return address if address.isascii() else sanitize_address(address, "utf-8")
+
+
+@functools.lru_cache(maxsize=8)
+def _address_of(sender: str) -> str:
+    return _ascii(parseaddr(sender)[1])
 
 
 @functools.lru_cache(maxsize=256)
@@ -235,8 +240,8 @@ def _refusal(error: Exception) -> Outcome:
             return _smtp_refusal("message", error.smtp_code)
         case AnymailRecipientsRefused():
             return Outcome.refused("recipient_refused", permanent=True)
-        case AnymailAPIError() if error.status_code:
-            return _api_refusal(error)
+        case AnymailAPIError() if status := _status(error):
+            return _api_refusal(error, status)
         case _:
             return _breakdown(error)
 
@@ -247,8 +252,15 @@ def _smtp_refusal(what: str, code: int) -> Outcome:
     return Outcome.refused(f"{what}_refused_{code}", permanent=500 <= code < 600)  # noqa: PLR2004
 
 
-def _api_refusal(error: AnymailAPIError) -> Outcome:
-    status: int = error.status_code
+def _status(error: AnymailAPIError) -> int | None:
+    """Return the HTTP status of a provider's refusal; Amazon's SDK keeps it in the error behind the error."""
+    if error.status_code:
+        return int(error.status_code)
+    answer = getattr(error.__cause__, "response", None)
+    return answer.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(answer, dict) else None
+
+
+def _api_refusal(error: AnymailAPIError, status: int) -> Outcome:
     permanent = 400 <= status < 500 and status not in _PASSING_STATUSES  # noqa: PLR2004
     return Outcome.refused(f"provider_refused_{status}", permanent=permanent, retry_after=_retry_after(error))
 

@@ -111,6 +111,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ANYMAIL: dict[str, Any] = {
     **environment.prefixed("ANYMAIL_"),
     "REQUESTS_TIMEOUT": (3, 10),  # seconds to connect and to answer: within a delivery's lease
+    # the same for Amazon's SDK, which would wait a minute and try four times; the delivery has its own next attempt
+    "AMAZON_SES_CLIENT_PARAMS": {
+        "config": {"connect_timeout": 3, "read_timeout": 10, "retries": {"total_max_attempts": 1}}
+    },
 }
 if "WEBHOOK_SECRET" in ANYMAIL:
     # several, separated by commas, while one is being replaced

@@ -1,6 +1,7 @@
 """Handing messages to real servers on this machine: an SMTP server that refuses on request, and a provider's HTTP API."""
 
 import asyncio
+import base64
 import email
 import email.policy
 import json
@@ -514,3 +515,43 @@ def test_it_understands_a_providers_refusals(
 def test_it_refuses_for_now_when_a_providers_api_is_away(provider: Provider, settings: Settings) -> None:
     settings.ANYMAIL = {**settings.ANYMAIL, "POSTMARK_API_URL": "http://127.0.0.1:9/"}
     assert outcomes(message("ada@example.com")) == [passing("connection_failed")]
+
+
+def test_it_sends_through_amazons_api(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            refused = len(received) == 2
+            data = b'{"message": "Address blacklisted."}' if refused else b'{"MessageId": "0107-abc"}'
+            self.send_response(400 if refused else 200)
+            if refused:
+                self.send_header("x-amzn-ErrorType", "MessageRejected")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (http.server's signature)
+            """Keep quiet."""
+
+    for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        settings.EMAIL_BACKEND = "anymail.backends.amazon_ses.EmailBackend"
+        params = settings.ANYMAIL["AMAZON_SES_CLIENT_PARAMS"]
+        assert params["config"]["read_timeout"] <= 10
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        settings.ANYMAIL = {**settings.ANYMAIL, "AMAZON_SES_CLIENT_PARAMS": {**params, "endpoint_url": url}}
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        found = outcomes(
+            message("ada@example.com", metadata={"reference": "0193a5f2"}, from_name="Ünï"), message("bob@example.com")
+        )
+        server.shutdown()
+        thread.join()
+    assert found[0] == Outcome(accepted=True, provider_message_id="0107-abc")
+    assert (found[1].accepted, found[1].reason) == (False, "provider_refused_400")
+    raw = email.message_from_bytes(base64.b64decode(received[0]["Content"]["Raw"]["Data"]), policy=email.policy.default)
+    assert raw["X-Metadata"] == '{"reference": "0193a5f2"}'
+    assert received[0]["Destination"]["ToAddresses"] == ["ada@example.com"]
