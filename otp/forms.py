@@ -1,7 +1,6 @@
 """What a portal admin may enter, and what is said about what they may not."""
 
 import re
-import unicodedata
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,47 +8,75 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 
-from emails.content import PLACEHOLDERS, unknown_placeholders
+from emails import languages
+from emails.content import PLACEHOLDERS, complaints
+from emails.languages import ChosenTexts
 from hubspot_integration import client
 from hubspot_integration.client import ContactProperty
 from hubspot_integration.oauth import NotConnected
 from hubspot_integration.transport import HubSpotError
-from otp.models import DAY_IN_MINUTES, TEXT_LIMIT, OTPSettings
+from otp.models import DAY_IN_MINUTES, TEXT_LIMIT, EmailTexts, OTPSettings
 from otp.property_choice import address_refusal, refusal, remark
 from otp.services import COMPLETION_SCOPE
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[OTPSettings]
+    _TextsModelForm = forms.ModelForm[EmailTexts]
 else:
-    _ModelForm = forms.ModelForm
+    _ModelForm = _TextsModelForm = forms.ModelForm
 
 LOOKUP_TIMEOUT: Final = 3.0
 """Seconds that somebody who presses Save waits for HubSpot."""
 
-_TEXT_FIELDS: Final = ("email_subject", "greeting", "body_text", "footer_text")
 # What HubSpot allows in a name. Anything else, such as "..", is not put into the path of a call.
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
-_LINE_BREAKS: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-
-
-class LineField(forms.CharField):
-    """One line of text: what goes into a mail's header or its first line."""
-
-    def to_python(self, value: Any) -> str:
-        """Trim. Raises ValidationError for line breaks and control characters."""
-        text = super().to_python(value) or ""
-        if _LINE_BREAKS.search(text):
-            raise ValidationError("Remove the line break: this is a single line.", code="line_break")
-        return _without_control_characters(text)
 
 
 class BlockField(forms.CharField):
-    """Lines of text, as typed, with one kind of line break between them."""
+    """Lines of a mail, as typed, with one kind of line break between them."""
+
+    one_line = False
+    shows_on_locked_screens = False
 
     def to_python(self, value: Any) -> str:
-        """Trim. Raises ValidationError for control characters."""
+        """Trim. Raises ValidationError for what a mail cannot hold, unknown placeholders among it."""
         text = super().to_python(value) or ""
-        return _without_control_characters("\n".join(text.splitlines()), allowed="\n\t")
+        if not self.one_line:
+            text = "\n".join(text.splitlines())
+        found = complaints(
+            text,
+            label=str(self.label),
+            one_line=self.one_line,
+            shows_on_locked_screens=self.shows_on_locked_screens,
+            longest=self.max_length,
+        )
+        if found:
+            raise ValidationError(found)
+        return text
+
+
+class LineField(BlockField):
+    """One line of a mail."""
+
+    one_line = True
+
+
+class SubjectField(LineField):
+    """A mail's subject."""
+
+    shows_on_locked_screens = True
+
+
+class NameField(LineField):
+    """A name that a mail is sent under: no placeholder is filled in there."""
+
+    def to_python(self, value: Any) -> str:
+        """Trim. Raises ValidationError."""
+        text = super().to_python(value)
+        used = [name for name in PLACEHOLDERS if f"{{{name}}}" in text]
+        if used:
+            raise ValidationError(f"{self.label} is the same in every mail. Remove {{{used[0]}}}.", code="placeholder")
+        return text
 
 
 class SettingsForm(_ModelForm):
@@ -61,22 +88,27 @@ class SettingsForm(_ModelForm):
 
     class Meta:
         model = OTPSettings
+        # in the order of the page: the first mistake gets the cursor
         fields = (
             "code_type",
             "code_length",
             "expiry_minutes",
+            "resend_policy",
+            "wait_until_delivered",
+            "output_code",
             "store_in_property",
             "property_name",
+            "clear_property",
             "send_email",
             "email_subject",
             "greeting",
             "body_text",
             "footer_text",
-            "wait_until_delivered",
-            "output_code",
-            "resend_policy",
-            "email_property",
+            "default_language",
+            "sender_name",
+            "reply_to",
             "code_visibility",
+            "email_property",
             "contact_limit_10_minutes",
             "contact_limit_day",
             "portal_limit_minute",
@@ -84,11 +116,11 @@ class SettingsForm(_ModelForm):
             "wrong_attempts_limit",
             "lock_minutes",
             "longest_lock_minutes",
+            "retention_days",
         )
         field_classes = {
-            "property_name": LineField,
-            "email_property": LineField,
-            "email_subject": LineField,
+            "email_subject": SubjectField,
+            "sender_name": NameField,
             "greeting": LineField,
             "body_text": BlockField,
             "footer_text": BlockField,
@@ -102,6 +134,13 @@ class SettingsForm(_ModelForm):
             "store_in_property": "Writes each code to a contact property, so that your own e-mails can show it.",
             "property_name": "Only properties that can hold a code are listed.",
             "send_email": "Mails each code to the contact with the texts below.",
+            "sender_name": "Stands before the address that the mails come from, such as your company's name.",
+            "reply_to": "Where a contact's answer goes. Empty: nowhere in particular.",
+            "default_language": "For contacts whose language is unknown, or has no texts. The texts above are in it.",
+            "clear_property": (
+                "Empties the property when the code is used or no longer accepted, if it still holds that code."
+            ),
+            "retention_days": "What happened to codes is shown in the activity log for so long, then deleted.",
             "wait_until_delivered": (
                 "The workflow goes on when the code is stored and mailed, or has finally failed to be. "
                 "So the next step never runs ahead of its code."
@@ -133,6 +172,7 @@ class SettingsForm(_ModelForm):
                 "required": "Choose the property that holds the contact's address, such as Email (email)."
             },
             "email_subject": {"required": "Enter a subject, such as “Your Verification Code”."},
+            "reply_to": {"invalid": "Enter an address such as support@example.com, or nothing."},
             "greeting": {"required": "Enter a greeting, such as “Hello,”."},
             "body_text": {
                 "required": "Enter what stands above the code, such as “Your one-time verification code is:”."
@@ -155,15 +195,22 @@ class SettingsForm(_ModelForm):
         self.fields["property_name"].widget = forms.Select(choices=self._property_choices(current))
         address = str(self["email_property"].value() or "")
         self.fields["email_property"].widget = forms.Select(choices=self._address_choices(address))
+        self.fields["default_language"] = forms.ChoiceField(
+            label=self.fields["default_language"].label,
+            help_text=self.fields["default_language"].help_text,
+            choices=_languages(self.instance.default_language),
+            error_messages={
+                "required": "Choose a language from the list.",
+                "invalid_choice": "%(value)s is not in the list. Choose a language from the list.",
+            },
+        )
         for name, field in self.fields.items():
             if isinstance(field, forms.IntegerField):
                 _say_the_range(field, getattr(OTPSettings, name).field.validators)
 
     def focus_first_error(self) -> None:
         """Let the page open with the cursor in the first field that has to be corrected."""
-        first = next((name for name in self.fields if name in self.errors), None)
-        if first is not None:
-            self.fields[first].widget.attrs["autofocus"] = True
+        _focus_first_error(self)
 
     @property
     def property_note(self) -> str | None:
@@ -228,11 +275,8 @@ class SettingsForm(_ModelForm):
         return wait
 
     def clean(self) -> dict[str, Any]:
-        """Check the texts' placeholders, that storing has somewhere to store, and that locks grow."""
+        """Check that storing has somewhere to store, and that locks grow."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        for field in _TEXT_FIELDS:
-            for sentence in _complaints(field, unknown_placeholders(cleaned.get(field, ""))):
-                self.add_error(field, ValidationError(sentence, code="unknown_placeholder"))
         if cleaned.get("store_in_property") and cleaned.get("property_name") == "":
             self.add_error(
                 "property_name",
@@ -288,6 +332,12 @@ class SettingsForm(_ModelForm):
         return choices
 
 
+def _languages(current: str) -> list[tuple[str, str]]:
+    """The languages that the app has texts in, and the present one."""
+    choices = languages.choices()
+    return choices if current in dict(choices) else [(current, languages.name_of(current)), *choices]
+
+
 def _say_the_range(field: forms.IntegerField, validators: Sequence[Any]) -> None:
     """Let every complaint about a number be the same sentence, and let the browser know the range."""
     least = max(item.limit_value for item in validators if isinstance(item, MinValueValidator))
@@ -297,6 +347,12 @@ def _say_the_range(field: forms.IntegerField, validators: Sequence[Any]) -> None
         sentence = f"{sentence[:-1]}, or nothing."
     field.error_messages |= dict.fromkeys(("invalid", "required", "min_value", "max_value"), sentence)
     field.widget.attrs |= {"min": least, "max": most, "inputmode": "numeric"}
+
+
+def _focus_first_error(form: forms.BaseForm) -> None:
+    first = next((name for name in form.fields if name in form.errors), None)
+    if first is not None:
+        form.fields[first].widget.attrs["autofocus"] = True
 
 
 def _option(item: ContactProperty) -> str:
@@ -318,30 +374,6 @@ def _unchecked(name: str, error: HubSpotError) -> str:
     )
 
 
-def _complaints(field: str, unknown: list[str]) -> list[str]:
-    complaints = []
-    if "code" in unknown:
-        complaints.append(
-            "The code must not stand in the subject, which shows on locked screens. Remove {code}."
-            if field == "email_subject"
-            else "The code has its own place between the body and the footer. Remove {code}."
-        )
-    others = [f"{{{name}}}" for name in unknown if name != "code"]
-    if others:
-        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-        verb = "is not a placeholder" if len(others) == 1 else "are not placeholders"
-        complaints.append(f"{', '.join(others)} {verb}. Remove it, or use one of these: {known}.")
-    return complaints
-
-
-def _without_control_characters(text: str, *, allowed: str = "") -> str:
-    if any(unicodedata.category(character) == "Cc" and character not in allowed for character in text):
-        raise ValidationError(
-            "Remove the invisible control character: mail programs do not show it.", code="control_character"
-        )
-    return text
-
-
 class PolicyForm(_ModelForm):
     """What of the settings form decides how strong codes are, as it stands and before anything is saved."""
 
@@ -359,3 +391,52 @@ class PolicyForm(_ModelForm):
             "lock_minutes",
             "longest_lock_minutes",
         )
+
+
+class EmailTextsForm(_TextsModelForm):
+    """A portal's own texts in one language. `underlying` are those that take the place of what is left empty."""
+
+    class Meta:
+        model = EmailTexts
+        fields = ("subject", "greeting", "body_text", "footer_text")
+        field_classes = {
+            "subject": SubjectField,
+            "greeting": LineField,
+            "body_text": BlockField,
+            "footer_text": BlockField,
+        }
+        widgets = {
+            "body_text": forms.Textarea(attrs={"rows": 4}),
+            "footer_text": forms.Textarea(attrs={"rows": 4}),
+        }
+
+    def __init__(self, *args: Any, underlying: ChosenTexts, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._underlying = underlying
+        self.has_underlying = underlying.language == self.instance.language
+        if self.has_underlying:
+            texts = underlying.texts
+            stock = (texts.subject, texts.greeting, texts.body, texts.footer)
+            for name, text in zip(self.fields, stock, strict=True):
+                self.fields[name].widget.attrs["placeholder"] = text
+
+    def focus_first_error(self) -> None:
+        """Let the page open with the cursor in the first field that has to be corrected."""
+        _focus_first_error(self)
+
+    def clean(self) -> dict[str, Any]:
+        """Check that a language which the app has no texts in has all it needs, or nothing."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        needed = ("subject", "greeting", "body_text")
+        if not self.has_underlying and any(cleaned.values()):
+            for name in needed:
+                if cleaned.get(name) == "":
+                    self.add_error(
+                        name,
+                        ValidationError(
+                            f"The app has no text of its own in this language. Write {self.fields[name].label}, or leave "
+                            "all texts empty.",
+                            code="required",
+                        ),
+                    )
+        return cleaned

@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import TemplateView
 
-from otp import activity_views, views
+from otp import activity_views, text_views, views
 from otp.endpoints import schema  # noqa: F401 (registers what the OpenAPI schema says)
 from otp.endpoints.generate_otp_action import GenerateOTPAction
 from otp.endpoints.otp_card import (
@@ -28,6 +28,13 @@ urlpatterns = [
     path("settings/", views.settings_page, name="settings"),
     path("settings/properties/sync", views.sync_properties, name="sync_properties"),
     path("settings/properties/create", views.create_property, name="create_property"),
+    path("settings/disconnect", views.disconnect, name="disconnect"),
+    path("settings/texts", text_views.email_texts_page, name="email_texts"),
+    path("settings/texts/export", text_views.email_texts_export, name="email_texts_export"),
+    path("settings/texts/import", text_views.email_texts_import, name="email_texts_import"),
+    path("settings/texts/in/<str:language>", text_views.email_texts_of, name="email_texts_of"),
+    path("settings/texts/in/<str:language>/preview", text_views.email_texts_preview, name="email_texts_preview"),
+    path("settings/texts/in/<str:language>/test", text_views.email_texts_test, name="email_texts_test"),
     path("settings/policy", views.policy_panel, name="policy_panel"),
     path("help", TemplateView.as_view(template_name="otp/help.html"), name="help"),
     path("privacy", views.privacy, name="privacy"),

@@ -165,6 +165,28 @@ def create_property(request: HttpRequest, member: PortalMember) -> HttpResponse:
     return redirect("settings")
 
 
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@access.member_required
+def disconnect(request: HttpRequest, member: PortalMember) -> HttpResponse:
+    """Ask whether to uninstall the app from the portal; do so when that is posted."""
+    portal = member.portal
+    if not portal.is_connected:
+        return redirect("settings")
+    if request.method != "POST":
+        retention_days = _settings(portal).retention_days
+        return render(request, "otp/disconnect.html", {"portal": portal, "retention_days": retention_days})
+    if oauth.disconnect(portal.id, asked_by=_name(member)):
+        messages.success(request, "OpsAgent OTP is uninstalled, and its access to HubSpot is deleted.")
+    else:
+        messages.warning(
+            request,
+            "The access to HubSpot is deleted here, but HubSpot did not confirm the uninstallation. Check Connected Apps "
+            "in HubSpot and uninstall OpsAgent OTP there if it is still listed.",
+        )
+    return redirect("settings")
+
+
 # ------------------------------------------------------------------ pages for everybody
 @require_safe
 def privacy(request: HttpRequest) -> HttpResponse:

@@ -28,6 +28,7 @@ from tests import factories
 PATH = "/settings/"
 SYNC = "/settings/properties/sync"
 CREATE = "/settings/properties/create"
+DISCONNECT = "/settings/disconnect"
 POLICY = "/settings/policy"
 DEFAULTS: dict[str, str | bool] = {
     "Code Type": "numeric",
@@ -42,6 +43,11 @@ DEFAULTS: dict[str, str | bool] = {
     "Footer Text": (
         "This code will expire in {expiry_minutes} minutes. If you didn't request this code, please ignore this email."
     ),
+    "Default Language": "en",
+    "Sender Name": "",
+    "Reply-To Address": "",
+    "Clear the property when the code ends": True,
+    "Days that records are kept": "90",
     "Wait until delivered": False,
     "Give the code to later workflow steps": True,
     "When a code is sent again": "replace",
@@ -116,8 +122,10 @@ class HubSpot:
             return self.refresh_failure or (200, {"access_token": "new", "refresh_token": "new", "expires_in": 1800})
         if self.failure:
             return self.failure
+        if method == "DELETE":
+            return 204, {}
         listing = "/crm/properties/2026-09/contacts"
-        if method == "POST":
+        if method == "POST" and path.startswith(listing):
             return self.creation_failure or self.create(path == f"{listing}/groups", json.loads(body))
         if path == listing:
             return 200, {"results": list(self.properties.values())}
@@ -153,7 +161,7 @@ def hubspot(settings: Settings) -> Iterator[HubSpot]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = _answer  # noqa: N815 (the names that http.server looks for)
+        do_GET = do_POST = do_DELETE = _answer  # noqa: N815 (the names that http.server looks for)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (http.server's signature)
             """Keep quiet."""
@@ -351,6 +359,11 @@ def test_it_saves_a_plain_post_of_the_form(admin: Admin, hubspot: HubSpot) -> No
         "Greeting": "Dear {first_name},",
         "Body Text": "line one\nline two",
         "Footer Text": "",
+        "Default Language": "pt-br",
+        "Sender Name": "Company & Söhne",
+        "Reply-To Address": "support@company.example",
+        "Clear the property when the code ends": False,
+        "Days that records are kept": "30",
         "Wait until delivered": True,
         "Give the code to later workflow steps": False,
         "When a code is sent again": "keep_both",
@@ -378,6 +391,8 @@ def test_it_saves_a_plain_post_of_the_form(admin: Admin, hubspot: HubSpot) -> No
     assert (saved.contact_limit_10_minutes, saved.contact_limit_day, saved.portal_limit_minute) == (3, 9, 500)
     assert (saved.resend_cooldown_seconds, saved.wrong_attempts_limit) == (0, 6)
     assert (saved.lock_minutes, saved.longest_lock_minutes) == (30, 60)
+    assert (saved.default_language, saved.sender_name) == ("pt-br", "Company & Söhne")
+    assert (saved.reply_to, saved.clear_property, saved.retention_days) == ("support@company.example", False, 30)
 
 
 def test_it_changes_nothing_when_the_form_is_sent_as_it_is(admin: Admin) -> None:
@@ -407,7 +422,7 @@ def test_it_counts_a_line_break_as_one_character(admin: Admin) -> None:
     admin.saves({"Body Text": "\r\n".join("x" * 1000)})
     assert len(admin.settings().body_text) == 1999
     page = admin.fails_to_save({"Body Text": "x" * 2001})
-    assert page.error("Body Text") == "Ensure this value has at most 2000 characters (it has 2001)."
+    assert page.error("Body Text") == "Body Text has 2,001 characters. Shorten it to 2,000."
 
 
 def test_it_shows_markup_as_it_was_typed(admin: Admin) -> None:
@@ -427,7 +442,7 @@ def test_it_shows_markup_as_it_was_typed(admin: Admin) -> None:
 def test_it_refuses_an_unknown_placeholder_by_its_name(admin: Admin, label: str) -> None:
     page = admin.fails_to_save({label: "Hello {frist_name}"})
     assert page.error(label) == (
-        "{frist_name} is not a placeholder. Remove it, or use one of these: "
+        f"{label}: {{frist_name}} is not a placeholder. Remove it, or use one of these: "
         "{expiry_minutes}, {expires_at}, {first_name}, {company}, {reference}."
     )
     assert page.control(label).value == "Hello {frist_name}"
@@ -436,19 +451,21 @@ def test_it_refuses_an_unknown_placeholder_by_its_name(admin: Admin, label: str)
 
 def test_it_names_all_unknown_placeholders(admin: Admin) -> None:
     page = admin.fails_to_save({"Greeting": "{a} {b}"})
-    assert page.error("Greeting").startswith("{a}, {b} are not placeholders.")
+    assert page.error("Greeting").startswith("Greeting: {a}, {b} are not placeholders.")
 
 
 def test_it_refuses_the_code_in_the_subject(admin: Admin) -> None:
     page = admin.fails_to_save({"Email Subject": "{code} is your code"})
     assert page.error("Email Subject") == (
-        "The code must not stand in the subject, which shows on locked screens. Remove {code}."
+        "Email Subject must not hold the code: it shows on locked screens. Remove {code}."
     )
 
 
 def test_it_refuses_the_code_in_the_other_texts(admin: Admin) -> None:
     page = admin.fails_to_save({"Body Text": "It is {code}"})
-    assert page.error("Body Text") == "The code has its own place between the body and the footer. Remove {code}."
+    assert page.error("Body Text") == (
+        "Body Text cannot hold the code, which has its own place between body and footer. Remove {code}."
+    )
 
 
 def test_it_lists_every_error_on_top(admin: Admin) -> None:
@@ -462,14 +479,14 @@ def test_it_lists_every_error_on_top(admin: Admin) -> None:
 @pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n", "\v", "\x85", "\u2028", "\u2029"])
 def test_it_refuses_line_breaks_where_there_is_one_line(admin: Admin, label: str, line_break: str) -> None:
     page = admin.fails_to_save({label: f"Code{line_break}Bcc: eve@example.com"})
-    assert page.error(label) == "Remove the line break: this is a single line."
+    assert page.error(label) == f"{label} is a single line. Remove the line break."
 
 
 @pytest.mark.parametrize("label", ["Email Subject", "Greeting", "Body Text", "Footer Text"])
 @pytest.mark.parametrize("control", ["\0", "\x1b", "\x7f"])
 def test_it_refuses_control_characters(admin: Admin, label: str, control: str) -> None:
     page = admin.fails_to_save({label: f"Co{control}de"})
-    assert page.error(label) == "Remove the invisible control character: mail programs do not show it."
+    assert page.error(label) == (f"{label} holds an invisible control character. Remove it, or type the text anew.")
 
 
 @pytest.mark.parametrize(
@@ -496,6 +513,24 @@ def test_it_refuses_to_wait_without_the_scope(admin: Admin) -> None:
         "Turn this off, or reconnect HubSpot and grant it."
     )
     admin.saves({"Wait until delivered": False})
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "sentence"),
+    [
+        ("Reply-To Address", "nobody", "Enter an address such as support@example.com, or nothing."),
+        (
+            "Reply-To Address",
+            "a@b.example\nBcc: c@d.example",
+            "Enter an address such as support@example.com, or nothing.",
+        ),
+        ("Sender Name", "A\nBcc: eve@example.com", "Sender Name is a single line. Remove the line break."),
+        ("Sender Name", "Your {company}", "Sender Name is the same in every mail. Remove {company}."),
+        ("Default Language", "xx", "xx is not in the list. Choose a language from the list."),
+    ],
+)
+def test_it_refuses_what_no_mail_can_have(admin: Admin, label: str, value: str, sentence: str) -> None:
+    assert admin.fails_to_save({label: value}).error(label) == sentence
 
 
 # ---------------------------------------------------------------- choosing a property
@@ -771,6 +806,7 @@ RANGES: dict[str, str] = {
     "Wrong codes that lock a contact": "Enter a whole number from 1 to 100.",
     "Minutes of the first lock": "Enter a whole number from 1 to 1,440.",
     "Minutes of the longest lock": "Enter a whole number from 1 to 1,440.",
+    "Days that records are kept": "Enter a whole number from 1 to 3,650.",
 }
 
 
@@ -953,11 +989,39 @@ def test_it_notices_that_the_connection_has_ended(admin: Admin, hubspot: HubSpot
     assert f"Disconnected {timezone.now():%-d %B %Y}" in page.text
 
 
+def test_it_asks_before_it_disconnects(admin: Admin, hubspot: HubSpot) -> None:
+    assert f'<a class="button second small" href="{DISCONNECT}">Disconnect …</a>' in admin.opens().html
+    page = Page(admin.client.get(DISCONNECT, secure=True))
+    assert "Disconnect OpsAgent OTP?" in page.text
+    assert "are kept for 90 days, then deleted" in page.text
+    assert Portal.objects.get(id=admin.portal.id).is_connected
+    assert hubspot.calls[1:] == []
+
+
+def test_it_disconnects_when_hubspot_agrees(admin: Admin, hubspot: HubSpot) -> None:
+    admin.client.post(DISCONNECT, secure=True)
+    page = admin.opens()
+    assert "OpsAgent OTP is uninstalled, and its access to HubSpot is deleted." in page.text
+    assert "Disconnect …" not in page.text
+    assert not Portal.objects.get(id=admin.portal.id).is_connected
+    assert not OAuthGrant.objects.exists()
+    assert "DELETE /appinstalls/2026-09/external-install" in hubspot.calls
+    assert admin.client.get(DISCONNECT, secure=True)["Location"] == PATH
+
+
+def test_it_disconnects_this_side_when_hubspot_does_not_answer(admin: Admin, hubspot: HubSpot) -> None:
+    hubspot.failure = 503, error_body("INTERNAL_ERROR")
+    admin.client.post(DISCONNECT, secure=True)
+    assert "HubSpot did not confirm the uninstallation. Check Connected Apps" in admin.opens().text
+    assert not OAuthGrant.objects.exists()
+
+
 # ---------------------------------------------------------------- who may
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("get", PATH), ("post", PATH), ("post", SYNC), ("post", CREATE), ("get", POLICY)]
+    ("method", "path"),
+    [("get", PATH), ("post", PATH), ("post", SYNC), ("post", CREATE), ("get", POLICY), ("post", DISCONNECT)],
 )
 def test_it_sends_strangers_to_the_landing_page(portal: Portal, hubspot: HubSpot, method: str, path: str) -> None:
     response = getattr(Client(), method)(path, {"code_length": "4"}, secure=True)
