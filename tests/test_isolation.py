@@ -21,7 +21,7 @@ from django.utils import timezone
 from hubspot_integration.models import OAuthGrant, Portal, PortalMember
 from otp import activity, audit
 from otp.audit import Action, ActorKind
-from otp.models import AuditEvent, DeliveryStatus, OneTimeCode, OTPSettings, Verification
+from otp.models import AuditEvent, DeliveryStatus, EmailTexts, OneTimeCode, OTPSettings, Verification
 from tests import factories
 from tests.portal_admin import signed_in
 from tests.signing import signed_headers
@@ -102,6 +102,7 @@ class World:
 def world(portal: Portal) -> World:
     b = factories.OAuthGrantFactory.create(portal__hub_domain="portal-b.example").portal
     factories.OTPSettingsFactory.create(portal=b, greeting="Texts of portal B", send_email=True)
+    EmailTexts.objects.create(portal=b, language="de", greeting="Texts of portal B in German")
     code = factories.OneTimeCodeFactory.create(
         portal=b, contact_id=CONTACT_OF_B, address="bea@portal-b.example", workflow_id="771177", code="314159",
         request_key="workflow:callback-of-b",
@@ -150,12 +151,46 @@ CALLS: dict[str, tuple[Callable[[World], list[Any]], set[int]] | None] = {
         {404},
     ),
     "settings/policy": (
-        lambda w: [w.admin.get("/settings/policy", {"portal": w.b.id, "code_length": "4"}, secure=True)],
+        lambda w: [w.admin.get("/settings/policy", {"portal": w.b.id, "code_length": 4}, secure=True)],
         {200},
     ),
     "settings/properties/create": (
         lambda w: [w.admin.post("/settings/properties/create", {"portal": w.b.id}, secure=True)],
         {302},
+    ),
+    "settings/disconnect": (
+        lambda w: [
+            w.admin.get("/settings/disconnect", {"portal": w.b.id}, secure=True),
+            w.admin.post("/settings/disconnect", {"portal": w.b.id}, secure=True),
+        ],
+        {200, 302},
+    ),
+    "settings/texts": (lambda w: [w.admin.get("/settings/texts", {"portal": w.b.id}, secure=True)], {200}),
+    "settings/texts/export": (
+        lambda w: [w.admin.get("/settings/texts/export", {"portal": w.b.id}, secure=True)],
+        {200},
+    ),
+    "settings/texts/import": (
+        lambda w: [w.admin.post("/settings/texts/import", {"portal": w.b.id}, secure=True)],
+        {400},
+    ),
+    "settings/texts/in/<str:language>": (
+        lambda w: [
+            w.admin.get("/settings/texts/in/de", {"portal": w.b.id}, secure=True),
+            w.admin.post("/settings/texts/in/de", {"portal": w.b.id, "greeting": "Changed by A,"}, secure=True),
+        ],
+        {200, 302, 409},
+    ),
+    "settings/texts/in/<str:language>/preview": (
+        lambda w: [
+            w.admin.get("/settings/texts/in/de/preview", {"portal": w.b.id}, secure=True),
+            w.admin.post("/settings/texts/in/de/preview", {"portal": w.b.id}, secure=True),
+        ],
+        {200},
+    ),
+    "settings/texts/in/<str:language>/test": (
+        lambda w: [w.admin.post("/settings/texts/in/de/test", {"portal": w.b.id}, secure=True)],
+        {200},
     ),
     "hubspot/actions/generate-otp": (lambda w: [w.from_workflow("/hubspot/actions/generate-otp")], {200}),
     "hubspot/actions/verify-otp": (
