@@ -1,20 +1,22 @@
-"""Transactions whose statements share round trips: for the few paths where a round trip is the price of a request.
+"""Prepared statements on Django's connection: for the few paths where round trips are the price of a request."""
 
-Source: https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
-"""
-
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any, Final, TypeVar
 
 import structlog
 from django.db import OperationalError, connection, transaction
-from psycopg import Connection, Cursor
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
+from psycopg import Cursor
 from psycopg.rows import namedtuple_row
 
 log = structlog.get_logger(__name__)
 
 R = TypeVar("R")
+PLAN_SECONDS: Final = 10.0
 
 
 def execute(sql: str, parameters: Mapping[str, Any]) -> "Cursor[Any]":
@@ -25,39 +27,25 @@ def execute(sql: str, parameters: Mapping[str, Any]) -> "Cursor[Any]":
     """
     # Django's own cursors bind parameters in the client and never prepare; a psycopg cursor on its connection does.
     connection.ensure_connection()
-    alone = transaction.atomic() if connection.in_atomic_block else contextlib.nullcontext()
+    alone = transaction.atomic() if connection.in_atomic_block else nullcontext()
     with connection.wrap_database_errors, alone:
-        return Cursor(connection.connection, row_factory=namedtuple_row).execute(sql, parameters, prepare=True)
+        cursor = Cursor(connection.connection, row_factory=namedtuple_row)
+        # PostgreSQL plans a prepared statement once. A plan made for tables that were nearly empty reads them whole when
+        # they are full: every few seconds the statement's text changes, and a new plan is made.
+        return cursor.execute(f"{sql} -- {int(time.monotonic() // PLAN_SECONDS)}", parameters, prepare=True)
 
 
-class Statements:
-    """Sends prepared statements without waiting for their answers."""
+@receiver(connection_created)
+def prepare_and_plan_once(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Let psycopg prepare what `execute` sends, and PostgreSQL keep one plan of it for whatever values.
 
-    def __init__(self, raw: Connection[Any]) -> None:
-        self._raw = raw
-
-    def send(self, sql: str, parameters: Mapping[str, Any]) -> "Cursor[Any]":
-        """Queue a statement; its rows (named tuples) can be fetched from what is returned. Fetching waits."""
-        # A psycopg cursor on Django's connection: Django's own binds parameters in the client and never prepares.
-        cursor = Cursor(self._raw, row_factory=namedtuple_row)
-        return cursor.execute(sql, parameters, prepare=True)
-
-
-@contextlib.contextmanager
-def pipelined_transaction() -> Iterator[Statements]:
-    """Open a transaction (a savepoint inside another one) whose statements travel together.
-
-    BEGIN travels with the first statements, COMMIT with the last: reading, deciding and writing costs two round trips.
-    An error of a statement shows where an answer is next waited for, at the latest at the end of the block. Raises
-    Django's database exceptions. What runs inside must not use the ORM: each of its queries waits.
+    Django switches prepared statements off altogether, and its own cursors go on without. One plan is right for ours, which
+    find every row by an index; making it costs more than the statement
+    (https://www.postgresql.org/docs/18/runtime-config-query.html).
     """
-    connection.ensure_connection()
-    nested = connection.in_atomic_block
-    raw = connection.connection
-    with connection.wrap_database_errors, raw.pipeline() as pipeline, transaction.atomic():
-        yield Statements(raw)
-        if nested:
-            pipeline.sync()  # an error must be met while the savepoint can still be rolled back
+    connection.connection.prepare_threshold = 0
+    with connection.cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
 
 
 def once_more_when_disconnected(work: Callable[[], R]) -> R:
@@ -65,7 +53,6 @@ def once_more_when_disconnected(work: Callable[[], R]) -> R:
 
     In place of a health check, which would cost every request a round trip. For work that may safely run twice.
     """
-    connection.health_check_done = True  # type: ignore[attr-defined]  # the stubs do not know it
     try:
         return work()
     except OperationalError:

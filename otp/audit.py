@@ -2,7 +2,8 @@
 
 import datetime as dt
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -52,34 +53,58 @@ class Actor(NamedTuple):
 # Whoever did one of these has the code before their eyes already, where the portal shows codes at all.
 _SEEING: Final = (Action.CODE_ISSUED, Action.CODE_RESENT, Action.CODE_VIEWED, Action.CODE_REVEALED)
 
-# For use cases that write everything in one statement; the values are those of `columns`.
+# For use cases that write everything in one statement: it draws the contact's pseudonym from a `guard` in front of it, and
+# writes nothing where that is empty. The values are those of `columns`.
 INSERT: Final = """
     INSERT INTO otp_auditevent (portal_id, at, actor, actor_kind, action, contact, reference, detail)
-    VALUES (%(portal_id)s, %(at)s, %(actor)s, %(actor_kind)s, %(action)s, %(contact)s, %(reference)s, %(detail)s)
+    SELECT %(portal_id)s, %(at)s, %(actor)s, %(actor_kind)s, event.action, guard.pseudonym, event.reference, event.detail
+    FROM guard, unnest(%(actions)s::text[], %(references)s::uuid[], %(details)s::jsonb[])
+                AS event (action, reference, detail)
+"""
+# The same for one event, which is nearly always; the values are those of `columns_of_one`.
+INSERT_ONE: Final = """
+    INSERT INTO otp_auditevent (portal_id, at, actor, actor_kind, action, contact, reference, detail)
+    SELECT %(portal_id)s, %(at)s, %(actor)s, %(actor_kind)s, %(action)s, guard.pseudonym, %(reference)s, %(detail)s::jsonb
+    FROM guard
 """
 
 
-def columns(
-    *,
-    portal_id: int,
-    at: dt.datetime,
-    actor: Actor,
-    action: Action,
-    contact: UUID | None = None,
-    reference: UUID | None = None,
-    detail: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """Return the values of `INSERT`. `contact` is the contact's pseudonym; `detail` never holds a code."""
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a contact's codes, and to which. `detail` never holds a code."""
+
+    action: Action
+    reference: UUID | None = None
+    detail: Mapping[str, str] | None = None
+
+
+def columns(*, at: dt.datetime, actor: Actor, events: Iterable[Event]) -> dict[str, Any]:
+    """Return the values of `INSERT`, besides the portal's."""
+    happened = list(events)
     return {
-        "portal_id": portal_id,
         "at": at,
         "actor": actor.name,
         "actor_kind": actor.kind.value,
-        "action": action.value,
-        "contact": contact,
-        "reference": reference,
-        "detail": orjson.dumps(detail or {}).decode(),
+        "actions": [event.action.value for event in happened],
+        "references": [event.reference for event in happened],
+        "details": [_json(event) for event in happened],
     }
+
+
+def columns_of_one(*, at: dt.datetime, actor: Actor, event: Event) -> dict[str, Any]:
+    """Return the values of `INSERT_ONE`, besides the portal's."""
+    return {
+        "at": at,
+        "actor": actor.name,
+        "actor_kind": actor.kind.value,
+        "action": event.action.value,
+        "reference": event.reference,
+        "detail": _json(event),
+    }
+
+
+def _json(event: Event) -> str:
+    return orjson.dumps(event.detail or {}).decode()
 
 
 def record(

@@ -188,7 +188,7 @@ class EmailTexts(models.Model):
 
 
 class ContactGuard(models.Model):
-    """The row that is locked first by whatever concerns one contact's codes: it puts them in one line.
+    """The row that is locked first by whatever changes one contact's codes: it puts them in one line.
 
     It also holds the contact's guess budget, which a new code does not refill: `wrong_attempts` since the last
     success, lift or lock, and the locks since the last success or lift.
@@ -199,6 +199,8 @@ class ContactGuard(models.Model):
     wrong_attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
     lock_count = models.PositiveSmallIntegerField(default=0, db_default=0)
     locked_until = models.DateTimeField(null=True, blank=True)
+    # raised by whoever changes anything that concerns the contact's codes: who read an older version begins again
+    version = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
     # What the audit log calls the contact. This row alone says who it is: with the row that knowledge is gone.
     pseudonym = models.UUIDField(default=uuid4, db_default=RandomUUID(), editable=False)
 

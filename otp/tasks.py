@@ -3,6 +3,8 @@
 import datetime as dt
 import itertools
 import math
+import operator
+import os
 import threading
 import time
 from typing import Any, Final
@@ -26,11 +28,15 @@ WAKE_STEP: Final = 0.25
 END_STEP: Final = 1000
 LONGEST_STRETCH: Final = 4.0
 QUIET_SECONDS: Final = 1.0
+GATHER_SECONDS: Final = 0.005
 SWEEP_KEY: Final = "swept-at"
 """Where the broker keeps when a worker last swept, in seconds: what operators go by to see worker and beat alive."""
 
 _stopping = threading.Event()
 _quiet_until = 0.0
+_asked = threading.Condition()
+_to_wake: Final[set[tuple[int, str]]] = set()
+_waker: threading.Thread | None = None
 
 
 def wake(portal_id: int, *channels: str, at: dt.datetime | None = None) -> None:
@@ -55,6 +61,43 @@ def wake(portal_id: int, *channels: str, at: dt.datetime | None = None) -> None:
     except Exception as error:  # noqa: BLE001 (kombu's and redis' failures share no base; the sweep covers them all)
         _quiet_until = time.monotonic() + QUIET_SECONDS
         log.warning("wake_failed", portal_id=portal_id, channels=",".join(channels), reason=type(error).__name__)
+
+
+def wake_in_background(portal_id: int, *channels: str) -> None:
+    """Do the same from a thread of this process, so that a request neither waits for the broker nor pays for it.
+
+    What many requests ask for at the same moment leaves in one message. A process that ends loses at most a few
+    milliseconds' worth of it, and the sweep finds that.
+    """
+    global _waker  # noqa: PLW0603 (one thread per process)
+    with _asked:
+        _to_wake.update((portal_id, channel) for channel in channels)
+        if _waker is None:
+            _waker = threading.Thread(target=_wake_for_ever, name="waker", daemon=True)
+            _waker.start()
+        _asked.notify()
+
+
+def _wake_for_ever() -> None:
+    while True:
+        with _asked:
+            while not _to_wake:
+                _asked.wait()
+            wanted = sorted(_to_wake)
+            _to_wake.clear()
+        for portal_id, pairs in itertools.groupby(wanted, key=operator.itemgetter(0)):
+            wake(portal_id, *(channel for _, channel in pairs))
+        time.sleep(GATHER_SECONDS)
+
+
+def _begin_anew() -> None:
+    """Give a forked child a thread of its own."""
+    global _waker, _asked
+    _waker, _asked = None, threading.Condition()
+    _to_wake.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 @shared_task

@@ -3,10 +3,10 @@
 import datetime as dt
 import enum
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from hubspot_integration.workflow_actions import epoch_milliseconds
-from otp.models import ChannelName, Delivery, DeliveryStatus, OneTimeCode
+from otp.models import ChannelName, DeliveryStatus, OneTimeCode
 
 
 class OTPError(enum.StrEnum):
@@ -24,8 +24,20 @@ _DONE: Final = {ChannelName.CONTACT_PROPERTY: "written", ChannelName.EMAIL: "sen
 _ENDED: Final = "The code has ended. Generate a new one."
 
 
+class HasStatus(Protocol):
+    """As much of a delivery as its outcome."""
+
+    @property
+    def channel(self) -> str:
+        """Where to."""
+
+    @property
+    def status(self) -> str:
+        """How far it has come."""
+
+
 def outputs_of(
-    code: OneTimeCode, deliveries: Iterable[Delivery], now: dt.datetime, *, answered_at: dt.datetime | None = None
+    code: OneTimeCode, deliveries: Iterable[HasStatus], now: dt.datetime, *, answered_at: dt.datetime | None = None
 ) -> dict[str, str]:
     """Return every output of the action for a code: the code itself only while it is live, and only if wanted.
 

@@ -1,19 +1,30 @@
-"""What issuing and verifying share: one contact at a time, and whose code it is."""
+"""What issuing and verifying share: one contact at a time, and whose code it is.
+
+Both read in one statement, decide in Python, and write in one statement; the guard's version makes sure that nothing
+came between. Two round trips, each a transaction of its own, and no lock is held while Python thinks.
+"""
 
 import datetime as dt
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
 from hubspot_integration.models import Portal
-from opsagent.database import Statements
+from opsagent.database import once_more_when_disconnected
 from otp import audit, codes
 from otp.audit import Action, ActorKind
 from otp.models import ContactGuard
 
 MAXIMUM_ADDRESS_LENGTH: Final = 254
+
+R = TypeVar("R")
+
+
+class Overtaken(Exception):
+    """Somebody changed what concerns the contact's codes after it was read: nothing has been written."""
 
 
 class NotConnected(Exception):
@@ -32,32 +43,75 @@ class RequestKeyTaken(Exception):
     """The same request key was used for another contact."""
 
 
-# One statement, for new and known contacts alike: whoever meets the conflict waits until the other transaction ends,
-# and gets the row as that one left it. Every later statement of the transaction sees what that one committed.
-_LOCK: Final = """
-    INSERT INTO otp_contactguard AS guard (portal_id, contact_id) VALUES (%(portal_id)s, %(contact_id)s)
-    ON CONFLICT (portal_id, contact_id) DO UPDATE SET wrong_attempts = guard.wrong_attempts
-    RETURNING guard.id, guard.portal_id, guard.contact_id, guard.wrong_attempts, guard.lock_count, guard.locked_until,
-              guard.pseudonym
+# The first part of every statement that writes something about a contact's codes: it locks the contact's guard and raises
+# its version, but only if nobody has since the caller read `version` (NULL: there was no guard). Otherwise it returns no
+# row, and the rest of the statement, which draws on it, writes nothing.
+CLAIM: Final = """
+    guard AS (
+        INSERT INTO otp_contactguard AS guard (portal_id, contact_id) VALUES (%(portal_id)s, %(contact_id)s)
+        ON CONFLICT (portal_id, contact_id) DO UPDATE
+        SET version = guard.version + 1, wrong_attempts = %(wrong_attempts)s, lock_count = %(lock_count)s,
+            locked_until = %(locked_until)s
+        WHERE guard.version = %(version)s::bigint
+        RETURNING guard.pseudonym
+    )
 """
-_GUARD_FIELDS: Final = (
-    "id", "portal_id", "contact_id", "wrong_attempts", "lock_count", "locked_until", "pseudonym",
-)  # fmt: skip
+_LOCK: Final = """
+    INSERT INTO otp_contactguard AS guard (portal_id, contact_id) VALUES (%s, %s)
+    ON CONFLICT (portal_id, contact_id) DO UPDATE SET version = guard.version + 1
+    RETURNING *
+"""
+_OPTIMISTIC_ATTEMPTS: Final = 5
+
+
+def guard_as_read(portal_id: int, contact_id: int, row: Any) -> ContactGuard:
+    """Return the guard whose columns stand in a row that was read; a new one if there was none."""
+    if row.version is None:
+        return ContactGuard(portal_id=portal_id, contact_id=contact_id)
+    return ContactGuard(
+        id=row.guard_id,
+        portal_id=portal_id,
+        contact_id=contact_id,
+        version=row.version,
+        wrong_attempts=row.wrong_attempts,
+        lock_count=row.lock_count,
+        locked_until=row.locked_until,
+    )
+
+
+def claim(guard: ContactGuard) -> dict[str, Any]:
+    """Return the values of `CLAIM`: the guard as it is to be, if it still is as it was read."""
+    return {
+        "portal_id": guard.portal_id,
+        "contact_id": guard.contact_id,
+        "version": None if guard.pk is None else guard.version,
+        "wrong_attempts": guard.wrong_attempts,
+        "lock_count": guard.lock_count,
+        "locked_until": guard.locked_until,
+    }
+
+
+def read_decide_write(attempt: Callable[[], R], *, portal_id: int, contact_id: int) -> R:
+    """Repeat `attempt`, which reads, decides and writes, until nobody has overtaken it in between.
+
+    Of several at once one always succeeds. Whoever fails again and again takes the lock before it reads. Safe on a dead
+    connection too: a request that has been answered is answered the same.
+    """
+    for _ in range(_OPTIMISTIC_ATTEMPTS):
+        try:
+            return once_more_when_disconnected(attempt)
+        except Overtaken:
+            continue
+    with transaction.atomic():
+        lock_contact(portal_id=portal_id, contact_id=contact_id)
+        return attempt()
 
 
 def lock_contact(*, portal_id: int, contact_id: int) -> ContactGuard:
     """Wait until this transaction is the only one that concerns the contact's codes, and keep it so."""
-    return ContactGuard.objects.raw(_LOCK, {"portal_id": portal_id, "contact_id": contact_id})[0]
-
-
-def send_lock(statements: Statements, *, portal_id: int, contact_id: int) -> Any:
-    """Queue the same among other statements; `guard_of` reads the answer."""
-    return statements.send(_LOCK, {"portal_id": portal_id, "contact_id": contact_id})
-
-
-def guard_of(answer: Any) -> ContactGuard:
-    """Return the guard row that `send_lock` locked."""
-    return ContactGuard.from_db("default", _GUARD_FIELDS, answer.fetchone())
+    # One statement, for new and known contacts alike: whoever meets the conflict waits until the other transaction ends,
+    # and gets the row as that one left it.
+    return ContactGuard.objects.raw(_LOCK, [portal_id, contact_id])[0]
 
 
 def checked_address(address: str) -> str:

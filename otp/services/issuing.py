@@ -2,9 +2,11 @@
 
 import datetime as dt
 import enum
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import structlog
 from django.conf import settings as django_settings
@@ -12,15 +14,14 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
-from opsagent.database import Statements, once_more_when_disconnected, pipelined_transaction
+from opsagent.database import execute
 from opsagent.encryption import encrypt
 from otp import audit, codes, tasks
-from otp.audit import Action, Actor
+from otp.audit import Action, Actor, Event
 from otp.codes import CodeType
 from otp.counts import CODES_ISSUED
 from otp.models import (
     ChannelName,
-    ContactGuard,
     Delivery,
     DeliveryStatus,
     OneTimeCode,
@@ -29,7 +30,16 @@ from otp.models import (
     Source,
     new_reference,
 )
-from otp.services.contact import NotConnected, RequestKeyTaken, checked_address, guard_of, lock_contact, send_lock
+from otp.services.contact import (
+    CLAIM,
+    NotConnected,
+    Overtaken,
+    RequestKeyTaken,
+    checked_address,
+    claim,
+    guard_as_read,
+    read_decide_write,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -68,12 +78,22 @@ class Overrides:
     expiry_minutes: int | None = None
 
 
+class PlannedDelivery(NamedTuple):
+    """A delivery that was just written down."""
+
+    channel: ChannelName
+    target: str
+    due: dt.datetime
+    not_before: dt.datetime | None = None
+    status: DeliveryStatus = DeliveryStatus.PENDING
+
+
 @dataclass(frozen=True, slots=True)
 class Issued:
     """A code with its deliveries. `repeated`: the request had been answered before; nothing new was made."""
 
     code: OneTimeCode
-    deliveries: list[Delivery]
+    deliveries: Sequence[Delivery | PlannedDelivery]
     repeated: bool
 
     @property
@@ -127,7 +147,7 @@ def issue_code(
     `callback_id` a workflow step can be made to wait; it is then completed no sooner than two seconds after the latest
     call of this function for it.
 
-    Two round trips to the database: one that locks the contact and reads, one that writes and commits.
+    Costs two round trips to the database, one to read and one to write.
 
     Raises NotConnected, MissingAddress, InvalidAddress, RequestKeyTaken, after which nothing has changed, and
     RateLimited, which leaves a line in the audit log.
@@ -137,9 +157,9 @@ def issue_code(
         request_key=request_key, source=source, workflow_id=workflow_id, callback_id=callback_id,
         overrides=overrides, actor=actor, action=action, now=now,
     )  # fmt: skip
+
     try:
-        # Safe to do twice: the request key finds what the first time has left.
-        outcome = once_more_when_disconnected(lambda: _issue(request))
+        outcome = read_decide_write(lambda: _issue(request), portal_id=portal_id, contact_id=contact_id)
     except IntegrityError as error:
         # Only a request key in use for another contact gets here: one contact's requests stand in line.
         if "one_code_per_request" in str(error):
@@ -149,7 +169,7 @@ def issue_code(
         log.info(
             "code_refused",
             portal_id=portal_id,
-            source=source,
+            source=source.value,
             limit=outcome.limit.value,
             retry_at=str(outcome.retry_at),
         )
@@ -162,54 +182,41 @@ def issue_code(
 
 
 def _issue(request: _Request) -> "Issued | RateLimited":
-    with pipelined_transaction() as statements:
-        lock = send_lock(statements, portal_id=request.portal_id, contact_id=request.contact_id)
-        answer = statements.send(_KNOWN, _about(request))
-        guard = guard_of(lock)
-        known = answer.fetchone()
-        if known is None or not known.connected:
-            raise NotConnected
-        special = known.earlier or known.no_settings or known.portal_limit_minute
-        if not special:
-            return _make(statements, request, guard, known)
-    return _issue_specially(request)
-
-
-def _issue_specially(request: _Request) -> "Issued | RateLimited":
-    """Do the same where a repeated request, a portal without settings or a portal-wide limit asks for more queries."""
-    OTPSettings.objects.get_or_create(portal_id=request.portal_id)
+    known = _read(request)
+    if known is None or not known.connected:
+        raise NotConnected
+    if known.earlier is not None:
+        return _repeat(request, known.earlier)
+    if known.code_type is None:  # a portal that was connected without its settings being made
+        OTPSettings.objects.get_or_create(portal_id=request.portal_id)
+        raise Overtaken
+    if known.portal_limit_minute is None:
+        return _make(request, known)
     with transaction.atomic():
-        guard = lock_contact(portal_id=request.portal_id, contact_id=request.contact_id)
-        earlier = OneTimeCode.objects.filter(portal=request.portal_id, request_key=request.request_key).first()
-        if earlier is not None:
-            if earlier.contact_id != request.contact_id:
-                raise RequestKeyTaken
-            return _repeat(earlier, request.now)
-        refusal = _over_the_portals_limit(request)
-        with pipelined_transaction() as statements:
-            known = statements.send(_KNOWN, _about(request)).fetchone()
-            return _make(statements, request, guard, known, refusal)
+        # Only in a portal with a ceiling do contacts wait for each other: it is counted exactly, or not at all.
+        OTPSettings.objects.select_for_update(no_key=True).get(portal=request.portal_id)
+        return _make(request, known, _over_the_portals_limit(request, known.portal_limit_minute))
 
 
 # What an issue depends on. `made_at`: when the contact's codes of the last 24 hours were made, the newest first.
-_KNOWN: Final = """
+_READ: Final = """
     SELECT portal.disconnected_at IS NULL AS connected,
-           settings.portal_id IS NULL AS no_settings,
            'automation' = ANY (oauth.scopes) AS may_complete,
-           earlier.id IS NOT NULL AS earlier,
+           earlier.id AS earlier,
            settings.code_type, settings.code_length, settings.expiry_minutes, settings.output_code,
            settings.store_in_property, settings.property_name, settings.send_email, settings.wait_until_delivered,
            settings.resend_policy, settings.contact_limit_10_minutes, settings.contact_limit_day,
            settings.resend_cooldown_seconds, settings.portal_limit_minute,
-           made.made_at, made.any_live
+           guard.id AS guard_id, guard.version, guard.wrong_attempts, guard.lock_count, guard.locked_until,
+           made.made_at
     FROM hubspot_integration_portal AS portal
     LEFT JOIN hubspot_integration_oauthgrant AS oauth ON oauth.portal_id = portal.id
     LEFT JOIN otp_otpsettings AS settings ON settings.portal_id = portal.id
+    LEFT JOIN otp_contactguard AS guard ON guard.portal_id = portal.id AND guard.contact_id = %(contact_id)s
     LEFT JOIN otp_onetimecode AS earlier
            ON earlier.portal_id = portal.id AND earlier.request_key = %(request_key)s
     CROSS JOIN LATERAL (
-        SELECT array_agg(code.created_at ORDER BY code.created_at DESC) AS made_at,
-               bool_or(code.ended_at IS NULL AND code.expires_at > %(now)s) AS any_live
+        SELECT array_agg(code.created_at ORDER BY code.created_at DESC) AS made_at
         FROM otp_onetimecode AS code
         WHERE code.portal_id = portal.id AND code.contact_id = %(contact_id)s AND code.created_at > %(day_ago)s
     ) AS made
@@ -217,60 +224,84 @@ _KNOWN: Final = """
 """
 
 
-def _about(request: _Request) -> dict[str, Any]:
-    return {
-        "portal_id": request.portal_id,
-        "contact_id": request.contact_id,
-        "request_key": request.request_key,
-        "now": request.now,
-        "day_ago": request.now - _DAY,
-    }
+def _read(request: _Request) -> Any:
+    return execute(
+        _READ,
+        {
+            "portal_id": request.portal_id,
+            "contact_id": request.contact_id,
+            "request_key": request.request_key,
+            "day_ago": request.now - _DAY,
+        },
+    ).fetchone()
 
 
-def _make(
-    statements: Statements, request: _Request, guard: ContactGuard, known: Any, refusal: RateLimited | None = None
-) -> "Issued | RateLimited":
-    """Queue the statements that write a new code, or the audit line that says why there is none."""
+def _make(request: _Request, known: Any, refusal: RateLimited | None = None) -> "Issued | RateLimited":
+    """Write a new code, or the audit line that says why there is none. Raises Overtaken."""
     address = checked_address(request.address)
+    guard = guard_as_read(request.portal_id, request.contact_id, known)
     refusal = _over_the_contacts_limits(request, known) or refusal
     if refusal is not None:
         detail = {"limit": refusal.limit.value, "retry_at": refusal.retry_at.isoformat()}
-        statements.send(audit.INSERT, _event(request, guard, Action.CODE_REFUSED, detail=detail))
+        event = Event(Action.CODE_REFUSED, detail=detail)
+        written = execute(_REFUSE, claim(guard) | _event_columns(request, event))
+        if not written.rowcount:
+            raise Overtaken
         return refusal
     code = _new_code(request, address, known)
     deliveries = list(_deliveries(code, request, known))
-    if known.any_live and known.resend_policy == ResendPolicy.REPLACE:
-        statements.send(
-            _SUPERSEDE, {"portal_id": request.portal_id, "contact_id": request.contact_id, "now": request.now}
-        )
-    event = _event(request, guard, request.action, reference=code.pk)
-    statements.send(_INSERT, {**event, **_columns(code, address), **_columns_of_deliveries(deliveries)})
+    written = execute(
+        _writing(
+            supersedes=bool(known.made_at) and known.resend_policy == ResendPolicy.REPLACE, deliveries=len(deliveries)
+        ),
+        claim(guard)
+        | _code_columns(code, address)
+        | _delivery_columns(deliveries)
+        | _event_columns(request, Event(request.action, code.pk)),
+    )
+    if not written.rowcount:
+        raise Overtaken
     return Issued(code, deliveries, repeated=False)
 
 
-_SUPERSEDE: Final = """
-    UPDATE otp_onetimecode SET ended_at = %(now)s, end_reason = 'superseded', code = NULL
-    WHERE portal_id = %(portal_id)s AND contact_id = %(contact_id)s AND ended_at IS NULL AND expires_at > %(now)s
-"""
-# The code, its deliveries and the audit line, or none of them.
-_INSERT: Final = f"""
-    WITH code AS (
-        INSERT INTO otp_onetimecode (
-            id, portal_id, contact_id, request_key, source, workflow_id, address, address_digest, first_name, language,
-            code, digest, code_type, code_length, expiry_minutes, outputs_code, created_at, expires_at)
-        VALUES (
-            %(id)s, %(portal_id)s, %(contact_id)s, %(request_key)s, %(source)s, %(workflow_id)s, %(address)s,
-            %(address_digest)s, %(first_name)s, %(language)s, %(code)s, %(digest)s, %(code_type)s, %(code_length)s,
-            %(expiry_minutes)s, %(outputs_code)s, %(created_at)s, %(expires_at)s)
-    ), delivery AS (
-        INSERT INTO otp_delivery (
-            code_id, portal_id, channel, target, next_attempt_at, not_before, status, attempts, error)
-        SELECT %(id)s, %(portal_id)s, channel, target, next_attempt_at, not_before, 'pending', 0, ''
-        FROM unnest(%(channels)s::text[], %(targets)s::text[], %(due)s::timestamptz[], %(not_before)s::timestamptz[])
-             AS wanted (channel, target, next_attempt_at, not_before)
+@functools.cache
+def _writing(*, supersedes: bool, deliveries: int) -> str:
+    """Return the statement that writes a code, its deliveries and the audit line, or none of them.
+
+    One statement per number of deliveries: single values are bound in a fraction of the time that arrays take.
+    """
+    superseded = f"superseded AS ({_SUPERSEDE})," if supersedes else ""
+    rows = ", ".join(
+        f"(%(channel_{n})s, %(target_{n})s, %(due_{n})s::timestamptz, %(not_before_{n})s::timestamptz)"
+        for n in range(deliveries)
     )
-    {audit.INSERT}
-"""  # noqa: S608 (another statement of ours)
+    delivery = f"delivery AS ({_DELIVER.format(rows=rows)})," if deliveries else ""
+    return f"WITH {CLAIM}, {superseded} {delivery} code AS ({_INSERT}) {audit.INSERT_ONE}"
+
+
+_SUPERSEDE: Final = """
+    UPDATE otp_onetimecode
+    SET ended_at = %(created_at)s, end_reason = 'superseded', code = NULL, first_name = NULL
+    FROM guard
+    WHERE portal_id = %(portal_id)s AND contact_id = %(contact_id)s AND ended_at IS NULL AND expires_at > %(created_at)s
+"""
+_INSERT: Final = """
+    INSERT INTO otp_onetimecode (
+        id, portal_id, contact_id, request_key, source, workflow_id, address, address_digest, first_name, language,
+        code, digest, code_type, code_length, expiry_minutes, outputs_code, created_at, expires_at)
+    SELECT
+        %(reference)s, %(portal_id)s, %(contact_id)s, %(request_key)s, %(source)s, %(workflow_id)s, %(address)s,
+        %(address_digest)s, %(first_name)s, %(language)s, %(code)s, %(digest)s, %(code_type)s, %(code_length)s,
+        %(expiry_minutes)s, %(outputs_code)s, %(created_at)s, %(expires_at)s
+    FROM guard
+"""
+_DELIVER: Final = """
+    INSERT INTO otp_delivery (
+        code_id, portal_id, channel, target, next_attempt_at, not_before, status, attempts, error)
+    SELECT %(reference)s, %(portal_id)s, wanted.*, 'pending', 0, ''
+    FROM guard, (VALUES {rows}) AS wanted (channel, target, next_attempt_at, not_before)
+"""
+_REFUSE: Final = f"WITH {CLAIM} {audit.INSERT_ONE}"
 
 
 def _new_code(request: _Request, address: str, known: Any) -> OneTimeCode:
@@ -298,11 +329,10 @@ def _new_code(request: _Request, address: str, known: Any) -> OneTimeCode:
     )
 
 
-def _columns(code: OneTimeCode, address: str) -> dict[str, Any]:
+def _code_columns(code: OneTimeCode, address: str) -> dict[str, Any]:
     pepper, portal_id = django_settings.CODE_PEPPERS[0], code.portal_id
     plain = code.code or ""
     return {
-        "id": code.pk,
         "portal_id": portal_id,
         "contact_id": code.contact_id,
         "request_key": code.request_key,
@@ -325,36 +355,33 @@ def _columns(code: OneTimeCode, address: str) -> dict[str, Any]:
     }
 
 
-def _deliveries(code: OneTimeCode, request: _Request, known: Any) -> Iterator[Delivery]:
+def _deliveries(code: OneTimeCode, request: _Request, known: Any) -> Iterator[PlannedDelivery]:
     if known.store_in_property:
-        yield _delivery(code, ChannelName.CONTACT_PROPERTY, known.property_name, request.now)
+        yield PlannedDelivery(ChannelName.CONTACT_PROPERTY, known.property_name, request.now)
     if known.send_email:
-        yield _delivery(code, ChannelName.EMAIL, "", request.now)
+        yield PlannedDelivery(ChannelName.EMAIL, "", request.now)
     anything = known.store_in_property or known.send_email
     if anything and request.callback_id and known.wait_until_delivered and known.may_complete:
         # Due when the others have settled (otp.delivery sees to it), at the latest when the code expires.
-        completion = _delivery(code, ChannelName.WORKFLOW_COMPLETION, request.callback_id, code.expires_at)
-        completion.not_before = request.now + COMPLETION_DELAY
-        yield completion
+        yield PlannedDelivery(
+            ChannelName.WORKFLOW_COMPLETION, request.callback_id, code.expires_at, request.now + COMPLETION_DELAY
+        )
 
 
-def _delivery(code: OneTimeCode, channel: ChannelName, target: str, due: dt.datetime) -> Delivery:
-    return Delivery(code=code, portal_id=code.portal_id, channel=channel, target=target, next_attempt_at=due)
+def _delivery_columns(deliveries: list[PlannedDelivery]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for number, delivery in enumerate(deliveries):
+        columns |= {
+            f"channel_{number}": delivery.channel.value,
+            f"target_{number}": delivery.target,
+            f"due_{number}": delivery.due,
+            f"not_before_{number}": delivery.not_before,
+        }
+    return columns
 
 
-def _columns_of_deliveries(deliveries: list[Delivery]) -> dict[str, Any]:
-    return {
-        "channels": [delivery.channel for delivery in deliveries],
-        "targets": [delivery.target for delivery in deliveries],
-        "due": [delivery.next_attempt_at for delivery in deliveries],
-        "not_before": [delivery.not_before for delivery in deliveries],
-    }
-
-
-def _event(request: _Request, guard: ContactGuard, action: Action, **more: Any) -> dict[str, Any]:
-    return audit.columns(
-        portal_id=request.portal_id, at=request.now, actor=request.actor, action=action, contact=guard.pseudonym, **more
-    )
+def _event_columns(request: _Request, event: Event) -> dict[str, Any]:
+    return audit.columns_of_one(at=request.now, actor=request.actor, event=event)
 
 
 def _over_the_contacts_limits(request: _Request, known: Any) -> RateLimited | None:
@@ -377,25 +404,20 @@ def _over_the_contacts_limits(request: _Request, known: Any) -> RateLimited | No
     return RateLimited(limit, retry_at)
 
 
-def _over_the_portals_limit(request: _Request) -> RateLimited | None:
-    """Return the portal-wide limit, if it is reached.
-
-    Only in a portal that has one do contacts wait for each other: it is counted exactly, or not at all.
-    """
-    settings = OTPSettings.objects.select_for_update(no_key=True).get(portal=request.portal_id)
-    if settings.portal_limit_minute is None:
-        return None
-    last = settings.portal_limit_minute - 1
+def _over_the_portals_limit(request: _Request, allowed: int) -> RateLimited | None:
     crowd = OneTimeCode.objects.filter(portal=request.portal_id, created_at__gt=request.now - _MINUTE)
-    created_at = crowd.order_by("-created_at").values_list("created_at", flat=True)[last : last + 1].first()
-    return None if created_at is None else RateLimited(Limit.PORTAL_MINUTE, created_at + _MINUTE)
+    made_at = crowd.order_by("-created_at").values_list("created_at", flat=True)[allowed - 1 : allowed].first()
+    return None if made_at is None else RateLimited(Limit.PORTAL_MINUTE, made_at + _MINUTE)
 
 
-def _repeat(code: OneTimeCode, now: dt.datetime) -> Issued:
+def _repeat(request: _Request, earlier: UUID) -> Issued:
     """Answer a request again; a completion that is still to come waits for this answer too."""
+    code = OneTimeCode.objects.get(pk=earlier)
+    if code.contact_id != request.contact_id:
+        raise RequestKeyTaken
+    due = request.now + COMPLETION_DELAY
     Delivery.objects.filter(code=code, channel=ChannelName.WORKFLOW_COMPLETION, status=DeliveryStatus.PENDING).update(
-        not_before=now + COMPLETION_DELAY,
-        next_attempt_at=Greatest(F("next_attempt_at"), Value(now + COMPLETION_DELAY)),
+        not_before=due, next_attempt_at=Greatest(F("next_attempt_at"), Value(due))
     )
     return Issued(code, list(code.deliveries.all()), repeated=True)
 
@@ -406,7 +428,7 @@ def _wake(portal_id: int, issued: Issued) -> None:
         return
 
     def wake() -> None:
-        tasks.wake(portal_id, *channels)
+        tasks.wake_in_background(portal_id, *channels)
 
     # A named function, not a partial: Django 5.2 formats the name of a robust callback that fails.
     transaction.on_commit(wake, robust=True)

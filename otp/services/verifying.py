@@ -2,7 +2,6 @@
 
 import datetime as dt
 import hmac
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,13 +9,22 @@ import structlog
 from django.conf import settings as django_settings
 from django.db import IntegrityError
 
-from opsagent.database import Statements, once_more_when_disconnected, pipelined_transaction
+from opsagent.database import execute
 from otp import audit, codes
-from otp.audit import Action, Actor
+from otp.audit import Action, Actor, Event
 from otp.codes import REMEMBERED_FOR, CodeType
 from otp.counts import VERIFICATIONS
 from otp.models import ContactGuard, EndReason, OneTimeCode, OTPSettings, Source, Verification, VerificationReason
-from otp.services.contact import NotConnected, RequestKeyTaken, checked_address, guard_of, send_lock
+from otp.services.contact import (
+    CLAIM,
+    NotConnected,
+    Overtaken,
+    RequestKeyTaken,
+    checked_address,
+    claim,
+    guard_as_read,
+    read_decide_write,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +82,7 @@ def verify_code(
     contact property to be cleared: the request is recorded on every code that the success ends. The decision, and
     whatever it locked, stands in the audit log as `actor`'s deed.
 
-    Two round trips to the database: one that locks the contact and reads, one that writes and commits.
+    Costs two round trips to the database, one to read and one to write.
 
     Raises NotConnected, MissingAddress, InvalidAddress, RequestKeyTaken; nothing has changed then.
     """
@@ -83,8 +91,7 @@ def verify_code(
         clear_property=clear_property, request_key=request_key, source=source, actor=actor, now=now,
     )  # fmt: skip
     try:
-        # Safe to do twice: the request key finds what the first time has left.
-        return once_more_when_disconnected(lambda: _verify(request))
+        return read_decide_write(lambda: _verify(request), portal_id=portal_id, contact_id=contact_id)
     except IntegrityError as error:
         # As with codes: one contact's requests stand in line, so the key is in use for another one.
         if "one_verification_per_request" in str(error):
@@ -94,56 +101,52 @@ def verify_code(
 
 def _verify(request: _Request) -> Verification:
     address = codes.normalise_address(request.address)
-    with pipelined_transaction() as statements:
-        lock = send_lock(statements, portal_id=request.portal_id, contact_id=request.contact_id)
-        about_portal = statements.send(_PORTAL, {"portal_id": request.portal_id, "request_key": request.request_key})
-        about_codes = statements.send(_REMEMBERED, _remembered(request, address))
-        guard, known = guard_of(lock), about_portal.fetchone()
-        if known is None or not known.connected:
-            raise NotConnected
-        if known.earlier is None:
-            checked_address(request.address)
-            remembered = [OneTimeCode.from_db("default", _FIELDS, row) for row in about_codes]
-            settings = OTPSettings(portal_id=request.portal_id)
-            if known.wrong_attempts_limit is not None:
-                settings.wrong_attempts_limit = known.wrong_attempts_limit
-                settings.lock_minutes = known.lock_minutes
-                settings.longest_lock_minutes = known.longest_lock_minutes
-            verification, inserted = _check(statements, request, address, guard, settings, remembered)
-    if known.earlier is None:
-        verification.pk = inserted.fetchone().id
-        return verification
-    earlier = Verification.objects.get(pk=known.earlier)
-    if earlier.contact_id != request.contact_id:
-        raise RequestKeyTaken
-    return earlier
+    rows = execute(_READ, _parameters(request, address)).fetchall()
+    if not rows or not rows[0].connected:
+        raise NotConnected
+    known = rows[0]
+    if known.earlier is not None:
+        earlier = Verification.objects.get(pk=known.earlier)
+        if earlier.contact_id != request.contact_id:
+            raise RequestKeyTaken
+        return earlier
+    checked_address(request.address)
+    remembered = [
+        OneTimeCode.from_db("default", _FIELDS, row[-len(_FIELDS) :]) for row in rows if row.code_id is not None
+    ]
+    return _check(request, address, known, remembered)
 
 
-_PORTAL: Final = """
-    SELECT portal.disconnected_at IS NULL AS connected, earlier.id AS earlier,
-           settings.wrong_attempts_limit, settings.lock_minutes, settings.longest_lock_minutes
-    FROM hubspot_integration_portal AS portal
-    LEFT JOIN otp_otpsettings AS settings ON settings.portal_id = portal.id
-    LEFT JOIN otp_verification AS earlier ON earlier.portal_id = portal.id AND earlier.request_key = %(request_key)s
-    WHERE portal.id = %(portal_id)s
-"""
 _FIELDS: Final = (
     "id", "portal_id", "contact_id", "digest", "code_type", "code_length", "wrong_attempts", "created_at", "expires_at",
     "ended_at", "end_reason",
 )  # fmt: skip
-# The codes made for a contact and address that are live or can still be told apart, the newest first.
-_REMEMBERED: Final = f"""
-    SELECT {", ".join(_FIELDS)} FROM otp_onetimecode
-    WHERE portal_id = %(portal_id)s AND contact_id = %(contact_id)s AND address_digest = ANY (%(address_digests)s)
-      AND created_at > %(made_after)s AND expires_at > %(expired_after)s
-    ORDER BY created_at DESC, id DESC
+# One row for each code made for the contact and address that is live or can still be told apart, the newest first; one row
+# without a code where there is none.
+_READ: Final = f"""
+    SELECT portal.disconnected_at IS NULL AS connected, earlier.id AS earlier,
+           settings.wrong_attempts_limit AS settings_wrong_attempts_limit, settings.lock_minutes AS settings_lock_minutes,
+           settings.longest_lock_minutes AS settings_longest_lock_minutes,
+           guard.id AS guard_id, guard.version, guard.wrong_attempts, guard.lock_count, guard.locked_until,
+           {", ".join(f"code.{name} AS code_{name}" for name in _FIELDS)}
+    FROM hubspot_integration_portal AS portal
+    LEFT JOIN otp_otpsettings AS settings ON settings.portal_id = portal.id
+    LEFT JOIN otp_contactguard AS guard ON guard.portal_id = portal.id AND guard.contact_id = %(contact_id)s
+    LEFT JOIN otp_verification AS earlier ON earlier.portal_id = portal.id AND earlier.request_key = %(request_key)s
+    LEFT JOIN otp_onetimecode AS code
+           ON code.portal_id = portal.id AND code.contact_id = %(contact_id)s
+          AND code.address_digest = ANY (%(address_digests)s)
+          AND code.created_at > %(made_after)s AND code.expires_at > %(expired_after)s
+    WHERE portal.id = %(portal_id)s
+    ORDER BY code.created_at DESC, code.id DESC
 """  # noqa: S608 (our own column names)
 
 
-def _remembered(request: _Request, address: str) -> dict[str, Any]:
+def _parameters(request: _Request, address: str) -> dict[str, Any]:
     return {
         "portal_id": request.portal_id,
         "contact_id": request.contact_id,
+        "request_key": request.request_key,
         "address_digests": codes.address_digests(
             peppers=django_settings.CODE_PEPPERS, portal_id=request.portal_id, address=address
         ),
@@ -152,27 +155,21 @@ def _remembered(request: _Request, address: str) -> dict[str, Any]:
     }
 
 
-def _check(
-    statements: Statements,
-    request: _Request,
-    address: str,
-    guard: ContactGuard,
-    settings: OTPSettings,
-    remembered: list[OneTimeCode],
-) -> tuple[Verification, Any]:
-    """Decide, and queue the statements that write the decision and its consequences."""
+def _check(request: _Request, address: str, known: Any, remembered: list[OneTimeCode]) -> Verification:
+    """Decide, and write the decision with its consequences. Raises Overtaken."""
     now = request.now
+    guard = guard_as_read(request.portal_id, request.contact_id, known)
+    settings = _limits(request.portal_id, known)
     guess = codes.normalise(request.submitted) if len(request.submitted) <= MAXIMUM_SUBMITTED_LENGTH else ""
     reason, code = _decide(guard, remembered, _equal_codes(remembered, request, address, guess), guess, now)
     live = [one for one in remembered if one.is_live(now)]
+    events: list[Event] = []
     attempts_remaining = 0
     if reason is VerificationReason.VERIFIED:
-        statements.send(_USE, _about(request) | {"clear_property": request.clear_property})
-        if guard.refill():
-            statements.send(_SAVE_BUDGET, _budget(guard))
+        guard.refill()
     elif live:
         if reason is VerificationReason.WRONG_CODE:
-            _count(statements, request, guard, settings, live)
+            events = _count(guard, settings, live, now)
         attempts_remaining = min(
             MAXIMUM_WRONG_ATTEMPTS - live[0].wrong_attempts, guard.attempts_remaining(settings, now)
         )
@@ -188,8 +185,17 @@ def _check(
         verified_at=now if reason is VerificationReason.VERIFIED else None,
         created_at=now,
     )
-    event = _event(request, guard, Action.CODE_CHECKED, reference=verification.code_id, detail={"reason": reason.value})
-    inserted = statements.send(_INSERT, event | {name: getattr(verification, name) for name in _COLUMNS})
+    events.append(Event(Action.CODE_CHECKED, verification.code_id, {"reason": reason.value}))
+    inserted = execute(
+        _WRITE.get(reason, _WRITE_DECISION),
+        claim(guard)
+        | {name: getattr(verification, name) for name in _COLUMNS}
+        | audit.columns(at=now, actor=request.actor, events=events)
+        | _changes(request, reason, live),
+    ).fetchone()
+    if inserted is None:
+        raise Overtaken
+    verification.pk = inserted.id
     VERIFICATIONS.add(request.source, reason)
     log.info(
         "code_checked",
@@ -198,73 +204,73 @@ def _check(
         source=request.source.value,
         reason=reason.value,
     )
-    return verification, inserted
+    return verification
 
 
-# Every live code of the contact falls with a success. `ended_at` may have been set by the sweep a moment ago, by a clock
-# that was ahead of `now`; at `now`, when the customer answered, the code was live.
-_USE: Final = """
-    UPDATE otp_onetimecode
-    SET ended_at = %(now)s, end_reason = 'used', code = NULL, clears_property_on_success = %(clear_property)s
-    WHERE portal_id = %(portal_id)s AND contact_id = %(contact_id)s AND expires_at > %(now)s
-      AND (ended_at IS NULL OR end_reason = 'expired')
-"""
-_COUNT: Final = """
-    UPDATE otp_onetimecode SET wrong_attempts = wrong_attempts + 1 WHERE id = ANY (%(ids)s)
-"""
-_LOCK_CODES: Final = """
-    UPDATE otp_onetimecode SET ended_at = %(now)s, end_reason = 'locked', code = NULL
-    WHERE id = ANY (%(ids)s) AND (ended_at IS NULL OR end_reason = 'expired')
-"""
-_SAVE_BUDGET: Final = """
-    UPDATE otp_contactguard
-    SET wrong_attempts = %(wrong_attempts)s, lock_count = %(lock_count)s, locked_until = %(locked_until)s
-    WHERE id = %(id)s
-"""
+def _limits(portal_id: int, known: Any) -> OTPSettings:
+    names = ("wrong_attempts_limit", "lock_minutes", "longest_lock_minutes")
+    chosen = {name: getattr(known, f"settings_{name}") for name in names}
+    return OTPSettings(portal_id=portal_id, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _changes(request: _Request, reason: VerificationReason, live: list[OneTimeCode]) -> dict[str, Any]:
+    if reason is VerificationReason.VERIFIED:
+        return {"clear_property": request.clear_property}
+    if reason is VerificationReason.WRONG_CODE:
+        return {"ids": [code.pk for code in live], "allowed": MAXIMUM_WRONG_ATTEMPTS}
+    return {}
+
+
 _COLUMNS: Final = (
     "portal_id", "contact_id", "request_key", "source", "code_id", "result", "reason", "attempts_remaining",
     "verified_at", "created_at",
 )  # fmt: skip
-_INSERT: Final = f"""
-    WITH event AS ({audit.INSERT})
+_DECISION: Final = f"""
+    event AS ({audit.INSERT})
     INSERT INTO otp_verification ({", ".join(_COLUMNS)})
-    VALUES ({", ".join(f"%({name})s" for name in _COLUMNS)})
+    SELECT {", ".join(f"%({name})s" for name in _COLUMNS)} FROM guard
     RETURNING id
 """  # noqa: S608 (our own column names)
-
-
-def _about(request: _Request) -> dict[str, Any]:
-    return {"portal_id": request.portal_id, "contact_id": request.contact_id, "now": request.now}
-
-
-def _budget(guard: ContactGuard) -> dict[str, Any]:
-    return {name: getattr(guard, name) for name in ("id", "wrong_attempts", "lock_count", "locked_until")}
-
-
-def _event(request: _Request, guard: ContactGuard, action: Action, **more: Any) -> dict[str, Any]:
-    return audit.columns(
-        portal_id=request.portal_id, at=request.now, actor=request.actor, action=action, contact=guard.pseudonym, **more
+# Every live code of the contact falls with a success. `ended_at` may have been set by the sweep a moment ago, by a clock
+# that was ahead of ours; when the customer answered, the code was live.
+_USE: Final = """
+    used AS (
+        UPDATE otp_onetimecode
+        SET ended_at = %(created_at)s, end_reason = 'used', code = NULL, first_name = NULL, clears_property_on_success = %(clear_property)s
+        FROM guard
+        WHERE portal_id = %(portal_id)s AND contact_id = %(contact_id)s AND expires_at > %(created_at)s
+          AND (ended_at IS NULL OR end_reason = 'expired')
     )
+"""
+_COUNT: Final = """
+    counted AS (
+        UPDATE otp_onetimecode SET
+            wrong_attempts = wrong_attempts + 1,
+            ended_at = CASE WHEN wrong_attempts + 1 >= %(allowed)s THEN %(created_at)s ELSE ended_at END,
+            end_reason = CASE WHEN wrong_attempts + 1 >= %(allowed)s THEN 'locked' ELSE end_reason END,
+            code = CASE WHEN wrong_attempts + 1 >= %(allowed)s THEN NULL ELSE code END,
+            first_name = CASE WHEN wrong_attempts + 1 >= %(allowed)s THEN NULL ELSE first_name END
+        FROM guard
+        WHERE id = ANY (%(ids)s)
+    )
+"""
+_WRITE_DECISION: Final = f"WITH {CLAIM}, {_DECISION}"
+_WRITE: Final = {
+    VerificationReason.VERIFIED: f"WITH {CLAIM}, {_USE}, {_DECISION}",
+    VerificationReason.WRONG_CODE: f"WITH {CLAIM}, {_COUNT}, {_DECISION}",
+}
 
 
-def _count(
-    statements: Statements, request: _Request, guard: ContactGuard, settings: OTPSettings, live: Iterable[OneTimeCode]
-) -> None:
-    """Count a wrong answer against every code it could have been, and against the contact; lock what that ends."""
-    statements.send(_COUNT, {"ids": [code.pk for code in live]})
-    locked = []
+def _count(guard: ContactGuard, settings: OTPSettings, live: list[OneTimeCode], now: dt.datetime) -> list[Event]:
+    """Count a wrong answer against every code it could have been and against the contact; say what that locks."""
+    events = []
     for code in live:
         code.wrong_attempts += 1
         if code.wrong_attempts >= MAXIMUM_WRONG_ATTEMPTS:
-            locked.append(code.pk)
-    if locked:
-        statements.send(_LOCK_CODES, {"ids": locked, "now": request.now})
-    for reference in locked:
-        statements.send(audit.INSERT, _event(request, guard, Action.CODE_LOCKED, reference=reference))
-    if guard.count_wrong_attempt(settings, request.now) and guard.locked_until is not None:
-        detail = {"until": guard.locked_until.isoformat()}
-        statements.send(audit.INSERT, _event(request, guard, Action.CONTACT_LOCKED, detail=detail))
-    statements.send(_SAVE_BUDGET, _budget(guard))
+            events.append(Event(Action.CODE_LOCKED, code.pk))
+    if guard.count_wrong_attempt(settings, now) and guard.locked_until is not None:
+        events.append(Event(Action.CONTACT_LOCKED, detail={"until": guard.locked_until.isoformat()}))
+    return events
 
 
 def _equal_codes(remembered: list[OneTimeCode], request: _Request, address: str, guess: str) -> list[OneTimeCode]:
