@@ -5,7 +5,11 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
+<<<<<<<< HEAD:otp/migrations/0009_guard_version.py
         ("otp", "0008_support_staff"),
+========
+        ("otp", "0008_support_staff"),
+>>>>>>>> 9a6656f (Renumber):otp/migrations/0008_guard_version.py
     ]
 
     operations = [
