@@ -2,9 +2,8 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ("otp", "0008_support_staff"),
+        ("otp", "0009_default_sender"),
     ]
 
     operations = [
