@@ -251,12 +251,14 @@ def make_forgotten_completions_due(now: dt.datetime) -> int:
 def make_clearings_due(now: dt.datetime) -> int:
     """Make the clearing of properties due whose codes ended before their time; return how many."""
     with connection.cursor() as cursor:
+        # Those are few, and an index has them: the condition is that of `codes_to_forget`.
         cursor.execute(
-            """
+            r"""
             UPDATE otp_delivery AS clearing SET next_attempt_at = %(now)s
             FROM otp_onetimecode AS code
-            WHERE clearing.channel = %(channel)s AND clearing.status = 'pending' AND clearing.attempts = 0
-              AND clearing.next_attempt_at > %(now)s AND code.id = clearing.code_id AND code.ended_at IS NOT NULL
+            WHERE code.ended_at IS NOT NULL AND code.digest <> '\x' AND code.expires_at > %(now)s
+              AND clearing.code_id = code.id AND clearing.channel = %(channel)s AND clearing.status = 'pending'
+              AND clearing.attempts = 0 AND clearing.next_attempt_at > %(now)s
             """,
             {"now": now, "channel": ChannelName.PROPERTY_CLEARING},
         )

@@ -121,7 +121,8 @@ def _erase(one: ErasureRequest, guard: ContactGuard | None, now: dt.datetime) ->
             action=Action.CONTACT_ERASED,
             contact_id=one.contact_id,
         )
-    OneTimeCode.objects.filter(theirs).delete()  # with its deliveries and verifications
+    # With its deliveries and verifications. Only the keys are loaded: nothing needs to be readable to be deleted.
+    OneTimeCode.objects.filter(theirs).only("id").delete()
     Verification.objects.filter(theirs).delete()
     if guard is not None:
         guard.delete()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from cryptography.fernet import Fernet
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
@@ -84,6 +85,14 @@ def test_a_dump_of_the_database_shows_no_trace_of_an_erased_contact(portal: Port
     assert {Action.CODE_VIEWED, Action.CONTACT_ERASED} <= set(lines)
     assert not ErasureRequest.objects.exists()
     assert OneTimeCode.objects.get().contact_id == CONTACT + 1
+
+
+def test_what_no_key_can_read_any_more_goes_too(portal: Portal, settings: Any) -> None:
+    issue(portal, CONTACT, callback_id=None)
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    delete_contact(portal)
+    tasks.erase_contacts()
+    assert not OneTimeCode.objects.exists()
 
 
 def test_its_codes_are_worth_nothing_from_the_moment_hubspot_is_answered(portal: Portal) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from cryptography.fernet import Fernet
 from django.core.exceptions import ValidationError
 from django.db import ProgrammingError, connection, transaction
 from django.utils import timezone
@@ -112,6 +113,13 @@ def test_records_go_after_the_retention_period(portal: Portal) -> None:
     }
     line = AuditEvent.objects.get(action=Action.RECORDS_DELETED)
     assert int(line.detail["records"]) >= 3
+
+
+def test_what_no_key_can_read_any_more_goes_too(portal: Portal, settings: Any) -> None:
+    live(portal, 91)
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    tasks.delete_old_records()
+    assert counts() == NOTHING
 
 
 def test_each_portal_has_its_own_period(portal: Portal) -> None:
