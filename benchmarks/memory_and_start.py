@@ -1,6 +1,8 @@
 """Figure 12: a web worker's resident memory, and the time from its start to ready.
 
-Run it with `python -m benchmarks.memory_and_start`.
+Run it with `python -m benchmarks.memory_and_start [BIN]`. BIN is the `bin` folder of an environment with
+requirements.txt alone, for the figure that counts: structlog loads rich where a developer's tools have brought it,
+which is 10 MB that no production process has.
 The web process of the Procfile, as it stands, with a real database and broker: started several times, each time called
 until /readyz answers 200, then warmed up with requests to every kind of page, then measured. `USS` is what a worker has
 for itself; `RSS` also counts pages that the two workers and the supervisor share. Wall time depends on what else the machine
@@ -40,7 +42,8 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         postgres, valkey = stack.enter_context(servers.postgres()), stack.enter_context(servers.valkey())
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        system = System(postgres.url, valkey.connection_url, logs)
+        path = os.pathsep.join([*sys.argv[1:], str(Path(sys.executable).parent), os.environ["PATH"]])
+        system = System(postgres.url, valkey.connection_url, logs, settings={"PATH": path})
         stack.callback(system.stop)
         system.start("sandbox")
         system.manage("migrate", "--verbosity", "0")

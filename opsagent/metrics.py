@@ -1,7 +1,7 @@
 """What operators count: one answer at /metrics for all processes on all machines, in Prometheus' text format.
 
-Counters are added up in each process and brought to one Redis hash every few seconds, so counting costs a request less
-than a microsecond and any process can answer for all. Redis may forget them: Prometheus takes that for a restart.
+Counters are added up in each process and brought to one Redis hash every few seconds, so counting costs a request a
+microsecond and any process can answer for all. Redis may forget them: Prometheus takes that for a restart.
 Gauges are asked of the database and the broker while Prometheus waits: modules named `gauges` say how.
 Labels are closed lists of ours. A portal, a contact or an address is never one.
 """

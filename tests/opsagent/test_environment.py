@@ -22,7 +22,7 @@ from django.conf import settings
 import json
 print(json.dumps({name: getattr(settings, name) for name in (
     "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "DEBUG", "ALLOWED_HOSTS",
-    "DATABASES", "EMAIL_BACKEND")}, default=str))
+    "DATABASES", "EMAIL_BACKEND", "ANYMAIL")}, default=str))
 """
 
 
@@ -92,6 +92,19 @@ def test_it_reads_values_from_files(tmp_path: Path) -> None:
     done = start(**files)
     assert done.returncode == 0, done.stderr
     assert '"PASSWORD": "s3cret"' in done.stdout
+
+
+def test_it_reads_a_providers_values_from_files(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a-postmark-token\n")
+    done = start(
+        EMAIL_URL=None,
+        EMAIL_BACKEND="anymail.backends.postmark.EmailBackend",
+        ANYMAIL_POSTMARK_SERVER_TOKEN_FILE=str(tmp_path / "token"),
+        ANYMAIL_DEBUG_API_REQUESTS="",
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"POSTMARK_SERVER_TOKEN": "a-postmark-token"' in done.stdout
+    assert "DEBUG_API" not in done.stdout
 
 
 @pytest.mark.parametrize(
