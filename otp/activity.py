@@ -34,7 +34,7 @@ PAGE_SIZE: Final = 50
 REACH: Final = 20_000
 """How many codes one page looks through for an outcome or a source that no index knows."""
 EXPORT_STEP: Final = 1000
-FUNNEL_LIMIT: Final = 50_000
+FUNNEL_LIMIT: Final = 20_000
 """How many codes, the latest of its period, a funnel counts."""
 _STORY_LIMIT: Final = 200
 

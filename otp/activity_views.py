@@ -154,8 +154,8 @@ def activity_log(request: HttpRequest, portal: Portal) -> HttpResponse:
     page = None
     if form.is_valid():
         page = activity.page(portal=portal, filters=form.filters(), before=form.cleaned_data["before"], now=now)
-    period = form.cleaned_data.get("period") or "week"
-    counted = activity.funnel(portal=portal, since=now - PERIODS[period][1], now=now)
+    is_first = not form.cleaned_data.get("before")
+    is_filtered = form.is_valid() and form.filters() != Filters()
     context = {
         "portal": portal,
         "zone": portal.zone,
@@ -164,17 +164,10 @@ def activity_log(request: HttpRequest, portal: Portal) -> HttpResponse:
         "rows": [(entry, _delivery_words(entry)) for entry in page.entries] if page else [],
         "older": form.query(before=str(page.older)) if page and page.older else "",
         "newest": form.query() if form.is_valid() else "",
-        "is_first": not form.cleaned_data.get("before"),
-        "is_filtered": form.is_valid() and form.filters() != Filters(),
-        "periods": [
-            (words, name == period, form.query(period=name) if form.is_valid() else f"?period={name}")
-            for name, (words, _) in PERIODS.items()
-        ],
-        "period_words": PERIODS[period][0],
-        "funnel": counted,
-        "bars": _bars(counted),
-        "median": _duration(counted.median_to_verify),
-        "funnel_limit": activity.FUNNEL_LIMIT,
+        "is_first": is_first,
+        "is_filtered": is_filtered,
+        # The chart is about everything: it stands above everything only.
+        **({} if is_filtered or not is_first else _chart(portal, form, now)),
     }
     return render(request, "otp/activity.html", context)
 
@@ -317,6 +310,21 @@ def _delivery_words(entry: Entry) -> list[tuple[str, str, str]]:
         for delivery in entry.deliveries
         if delivery.channel in {ChannelName.EMAIL, ChannelName.CONTACT_PROPERTY}
     ]
+
+
+def _chart(portal: Portal, form: FilterForm, now: dt.datetime) -> dict[str, Any]:
+    """Return what the chart's template shows of the chosen period."""
+    period = form.cleaned_data.get("period") or "week"
+    words, span = PERIODS[period]
+    counted = activity.funnel(portal=portal, since=now - span, now=now)
+    return {
+        "funnel": counted,
+        "bars": _bars(counted),
+        "median": _duration(counted.median_to_verify),
+        "period_words": words,
+        "periods": [(other, name == period, f"?period={name}") for name, (other, _) in PERIODS.items()],
+        "funnel_limit": activity.FUNNEL_LIMIT,
+    }
 
 
 def _bars(funnel: Funnel) -> list[dict[str, Any]]:

@@ -124,6 +124,11 @@ def digests_of_b(world: World) -> str:
     return ".".join(digest.hex() for digest in activity.digests_of(portal=world.b, address="bea@portal-b.example"))
 
 
+def queries_of_b(world: World) -> list[dict[str, str]]:
+    anywhere = str(activity.Place(timezone.now(), uuid4()))
+    return [{}, {"recipient": digests_of_b(world)}, {"before": anywhere}, {"result": "delivery_failed"}]
+
+
 LOG = "/settings/log"
 SETTINGS_OF_A = {"code_type": "numeric", "code_length": "6", "expiry_minutes": "10"}
 # For every pattern outside the admin: what portal A sends there, and the statuses that are right. None: the address
@@ -151,7 +156,7 @@ CALLS: dict[str, tuple[Callable[[World], list[Any]], set[int]] | None] = {
         {404},
     ),
     "settings/policy": (
-        lambda w: [w.admin.get("/settings/policy", {"portal": w.b.id, "code_length": 4}, secure=True)],
+        lambda w: [w.admin.get("/settings/policy", {"portal": str(w.b.id), "code_length": "4"}, secure=True)],
         {200},
     ),
     "settings/properties/create": (
@@ -215,15 +220,7 @@ CALLS: dict[str, tuple[Callable[[World], list[Any]], set[int]] | None] = {
         {302},
     ),
     "settings/log": (
-        lambda w: [
-            w.admin.get(LOG, query, secure=True)
-            for query in (
-                dict[str, str](),
-                {"recipient": digests_of_b(w)},
-                {"before": str(activity.Place(timezone.now(), uuid4()))},
-                {"result": "delivery_failed"},
-            )
-        ],
+        lambda w: [w.admin.get(LOG, query, secure=True) for query in queries_of_b(w)],
         {200},
     ),
     "settings/log/export": (
