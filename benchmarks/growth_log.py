@@ -70,6 +70,7 @@ def _pages(portal: Any) -> dict[str, Callable[[], Any]]:
 
     from otp import activity  # noqa: PLC0415
     from otp.models import OneTimeCode  # noqa: PLC0415
+    from otp.support import Search  # noqa: PLC0415
     from tests.portal_admin import signed_in  # noqa: PLC0415
 
     admin, staff = signed_in(portal), Client()
@@ -95,7 +96,7 @@ def _pages(portal: Any) -> dict[str, Callable[[], Any]]:
         "log, one code": page(admin, f"{log}/{oldest.id}"),
         "admin, codes": page(staff, listed),
         "admin, codes of a contact": page(staff, listed, q="contact:1500"),
-        "admin, codes of an address": page(staff, listed, q="ann@example.com"),
+        "admin, codes of an address": page(staff, listed, q=Search.sealed("ann@example.com")),
         "admin, failed deliveries": page(staff, "/admin/otp/delivery/", status__exact="failed"),
     }
 

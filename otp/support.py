@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from hubspot_integration import oauth
 from hubspot_integration.models import Portal
+from opsagent.encryption import DecryptionError, decrypt, encrypt
 from otp import audit, codes, tasks
 from otp.audit import Action, ActorKind
 from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, DeliveryStatus, OneTimeCode, OneTimeCodeQuerySet
@@ -25,7 +26,7 @@ class Search:
     """What staff typed: a portal id, a contact id, an e-mail address, a reference, or several of them.
 
     A number is a portal's id if there is such a portal; `contact:123` says that it is not. What cannot be understood
-    finds nothing.
+    finds nothing, and so does an e-mail address that is not sealed.
     """
 
     portal_id: int | None = None
@@ -42,8 +43,11 @@ class Search:
             kind, separator, value = word.partition(":")
             if not separator:
                 kind, value = "", word
-            if "@" in value:
-                search.address = codes.normalise_address(value)
+            if kind == "address":
+                try:
+                    search.address = codes.normalise_address(decrypt(value.encode()))
+                except DecryptionError:
+                    search.is_understood = False
             elif value.isascii() and value.isdigit() and int(value) <= _LARGEST_ID:
                 number = int(value)
                 if kind != "contact" and search.portal_id is None and Portal.objects.filter(id=number).exists():
@@ -56,6 +60,11 @@ class Search:
                 except ValueError:
                     search.is_understood = False
         return search
+
+    @staticmethod
+    def sealed(text: str) -> str:
+        """Return what was typed as it may stand in a URL: e-mail addresses in it are encrypted."""
+        return " ".join(f"address:{encrypt(word).decode()}" if "@" in word else word for word in text.split())
 
     def codes(self, found: OneTimeCodeQuerySet | None = None) -> OneTimeCodeQuerySet:
         """Return the codes that fit, through their indexes."""
