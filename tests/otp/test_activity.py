@@ -56,7 +56,7 @@ def text_of(response: Any) -> str:
 
 def references_on(response: Any) -> list[str]:
     """Return the references in the table of codes, as they stand there."""
-    return re.findall(r"<code>([0-9a-f-]{36})</code></a></td>", response.content.decode())
+    return re.findall(r"<code>([0-9a-f-]{36})</code></td>", response.content.decode())
 
 
 def link(response: Any, words: str) -> str | None:
@@ -99,6 +99,7 @@ def test_it_shows_what_became_of_each_code_and_never_the_code_or_the_whole_addre
     assert response.status_code == 200
     shown = text_of(response)
     assert references_on(response) == [str(code.id)]
+    assert f'<td><a href="{LOG}/{code.id}"><time' in shown
     assert "a***@e***.com" in shown
     assert "Waiting for the contact" in shown
     assert re.search(r"E-mail: <span[^>]*>sent", shown)
