@@ -74,7 +74,7 @@ CHANNEL_WORDS: Final = {
     ChannelName.PROPERTY_CLEARING.value: "Contact property, cleared",
 }
 # What a code's story tells from the code and its checks themselves.
-_TOLD_OTHERWISE: Final = (Action.CODE_CHECKED, Action.CODE_LOCKED)
+_TOLD_OTHERWISE: Final = (Action.CODE_CHECKED, Action.CODE_LOCKED, Action.DELIVERY_SETTLED)
 _FAILURES: Final = (DeliveryStatus.FAILED, DeliveryStatus.BOUNCED)
 TONES: Final = {
     DeliveryStatus.SENT.value: "good",
@@ -109,6 +109,7 @@ ACTION_WORDS: Final = {
     Action.CODE_LOCKED.value: "Locked the code after wrong attempts",
     Action.CONTACT_LOCKED.value: "Locked the contact after wrong attempts",
     Action.LOCK_LIFTED.value: "Lifted the lock",
+    Action.DELIVERY_SETTLED.value: "Ended a delivery",
     Action.TEST_MAIL_SENT.value: "Sent a test mail",
     Action.ADDRESS_VIEWED.value: "Saw the address",
     Action.DELIVERY_RETRIED.value: "Retried a delivery",

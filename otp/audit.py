@@ -31,6 +31,7 @@ class Action(enum.StrEnum):
     CODE_LOCKED = "code_locked"
     CONTACT_LOCKED = "contact_locked"
     LOCK_LIFTED = "lock_lifted"
+    DELIVERY_SETTLED = "delivery_settled"
     SETTINGS_CHANGED = "settings_changed"
     TEST_MAIL_SENT = "test_mail_sent"
     ADDRESS_VIEWED = "address_viewed"
@@ -67,6 +68,19 @@ INSERT_ONE: Final = """
     SELECT %(portal_id)s, %(at)s, %(actor)s, %(actor_kind)s, %(action)s, guard.pseudonym, %(reference)s, %(detail)s::jsonb
     FROM guard
 """
+
+
+# For deliveries: it draws on a `settled` in front of it, rows of otp_delivery whose outcome has just been written.
+INSERT_SETTLED: Final = f"""
+    INSERT INTO otp_auditevent (portal_id, at, actor, actor_kind, action, contact, reference, detail)
+    SELECT settled.portal_id, settled.settled_at, '', '{ActorKind.SYSTEM}', '{Action.DELIVERY_SETTLED}', guard.pseudonym,
+           settled.code_id, jsonb_build_object(
+               'channel', settled.channel, 'outcome', settled.status, 'reason', settled.error)
+    FROM settled
+    JOIN otp_onetimecode AS code ON code.id = settled.code_id
+    LEFT JOIN otp_contactguard AS guard ON guard.portal_id = code.portal_id AND guard.contact_id = code.contact_id
+    WHERE settled.status <> 'pending'
+"""  # noqa: S608 (our own words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from django.db.models import F
 
 from hubspot_integration.models import Portal
 from opsagent import database
+from otp import audit
 from otp.channels import CHANNELS, TURNS, Clock, Outcome
 from otp.counts import DELIVERIES, DELIVERY_SECONDS
 from otp.models import ChannelName, Delivery, DeliveryStatus
@@ -148,6 +149,17 @@ def _claim(portal_id: int, channel: str, now: dt.datetime) -> list[Delivery]:
     return list(Delivery.objects.filter(id__in=chosen).select_related("code").order_by("id"))
 
 
+_RECORD: Final = f"""
+    WITH settled AS (
+        UPDATE otp_delivery SET status = %(status)s, error = %(error)s, next_attempt_at = %(retry_at)s,
+            settled_at = %(settled_at)s, provider_message_id = %(provider_message_id)s
+        WHERE id = ANY (%(ids)s) AND status = 'pending'
+        RETURNING code_id, portal_id, channel, status, error, settled_at
+    )
+    {audit.INSERT_SETTLED}
+"""  # noqa: S608 (another statement of ours)
+
+
 def _record(outcomes: list[Outcome], now: dt.datetime, progress: Progress) -> None:
     """Write down what became of deliveries: one statement for all with the same outcome, committed when this returns."""
     groups: dict[tuple[DeliveryStatus, str, dt.datetime | None, str], list[int]] = defaultdict(list)
@@ -161,11 +173,7 @@ def _record(outcomes: list[Outcome], now: dt.datetime, progress: Progress) -> No
     for (status, error, retry_at, provider_message_id), ids in groups.items():
         # Prepared: for mails it runs once a message, and its price is the worker's pace.
         database.execute(
-            """
-            UPDATE otp_delivery SET status = %(status)s, error = %(error)s, next_attempt_at = %(retry_at)s,
-              settled_at = %(settled_at)s, provider_message_id = %(provider_message_id)s
-            WHERE id = ANY (%(ids)s) AND status = 'pending'
-            """,
+            _RECORD,
             {
                 "ids": ids,
                 "status": status.value,

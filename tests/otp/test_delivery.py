@@ -16,7 +16,7 @@ from hubspot_integration.models import OAuthGrant, Portal, RefusedFeature
 from opsagent import broker
 from otp import delivery, services, tasks
 from otp.audit import Actor, ActorKind
-from otp.models import ChannelName, Delivery, DeliveryStatus, EndReason, OneTimeCode, Source
+from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, DeliveryStatus, EndReason, OneTimeCode, Source
 from otp.services import Issued, Overrides
 from tests.hubspot import HubSpot, eventually
 
@@ -468,3 +468,20 @@ def test_it_finds_a_completion_that_a_dead_worker_did_not_make_due(hubspot: HubS
     later = now + dt.timedelta(minutes=1)
     assert delivery.make_forgotten_completions_due(later) == 1
     assert Delivery.objects.due(later).get().code_id == one.code.id
+
+
+def test_it_writes_what_became_of_every_delivery_into_the_audit_log(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    contact_id = hubspot.contacts(portal.id)[0]["contactId"]
+    one, lost = issue(portal, contact_id), issue(portal, 999_999)
+    for channel in (ChannelName.CONTACT_PROPERTY, ChannelName.EMAIL):
+        drain(portal, channel)
+    events = AuditEvent.objects.filter(action="delivery_settled")
+    assert {(event.reference, event.detail["channel"], event.detail["outcome"]) for event in events} == {
+        (one.code.pk, "contact_property", "sent"),
+        (one.code.pk, "email", "sent"),
+        (lost.code.pk, "contact_property", "failed"),
+        (lost.code.pk, "email", "sent"),
+    }
+    guard = ContactGuard.objects.get(portal=portal, contact_id=contact_id)
+    assert {event.contact for event in events.filter(reference=one.code.pk)} == {guard.pseudonym}
