@@ -36,6 +36,17 @@ def system(_processes: System, transactional_db: None) -> System:
     return _processes
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop whoever works unasked before a test that is not about them: it would find its rows worked on."""
+    system = getattr(item, "funcargs", {}).get("system")
+    if system is None or "system" in getattr(nextitem, "fixturenames", ()):
+        return
+    for name in ("beat", "worker"):
+        if name in system.processes:
+            system.kill(name)
+
+
 @pytest.fixture
 def hubspot(system: System) -> Iterator[HubSpot]:
     """The sandbox that the processes talk to, as new."""
