@@ -169,11 +169,9 @@ def _may_read(request: HttpRequest) -> bool:
     if any(header in request.META for header in _FORWARDED):
         return False
     try:
-        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_private
     except ValueError:
         return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_private
 
 
 class _Families:
