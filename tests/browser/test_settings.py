@@ -195,7 +195,8 @@ def test_pictures_of_the_pages(visit: Visit, screenshots: Path) -> None:
         install(page)
         page.get_by_label("Send OTP via Email").check()
         if name == "light":
-            page.set_viewport_size({"width": width, "height": 2600})
+            page.set_viewport_size({"width": width, "height": 1500})
+        page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=screenshots / f"settings-{name}.png", animations="disabled")
         page.set_viewport_size({"width": width, "height": 900})
         page.goto("/settings/texts/in/de")
