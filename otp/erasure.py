@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Coalesce, Greatest
 
 from otp import audit
@@ -53,7 +53,9 @@ def _request(contacts: Sequence[Contact], now: dt.datetime) -> None:
         update_fields=["requested_at"],
     )
     # Locked first, as by everything that concerns a contact's codes; in one order, so that nobody waits in a circle.
-    list(ContactGuard.objects.filter(_of(contacts)).order_by("portal_id", "contact_id").select_for_update())
+    guards = ContactGuard.objects.filter(_of(contacts)).order_by("portal_id", "contact_id").select_for_update()
+    # Whoever read the codes before this begins again (otp.services.contact).
+    ContactGuard.objects.filter(id__in=[guard.pk for guard in guards]).update(version=F("version") + 1)
     # What somebody holds at this moment is skipped rather than waited for: the sweep that ends it, or the worker that
     # writes down its outcome, and finds the code ended when it looks again.
     live = OneTimeCode.objects.filter(_of(contacts), ended_at__isnull=True).select_for_update(skip_locked=True)
