@@ -1,6 +1,7 @@
 """Which requests come from HubSpot: a DRF authentication class over the raw body and the public URL."""
 
 import time
+from typing import Final
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -10,6 +11,14 @@ from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 
 from hubspot_integration import signatures
+
+# Picked out by name: `request.headers` would translate every header of the request first.
+_HEADERS: Final = {
+    "X-HubSpot-Signature-v3": "HTTP_X_HUBSPOT_SIGNATURE_V3",
+    "X-HubSpot-Request-Timestamp": "HTTP_X_HUBSPOT_REQUEST_TIMESTAMP",
+    "X-HubSpot-Signature": "HTTP_X_HUBSPOT_SIGNATURE",
+    "X-HubSpot-Signature-Version": "HTTP_X_HUBSPOT_SIGNATURE_VERSION",
+}
 
 
 class BodyTooLarge(APIException):
@@ -42,7 +51,7 @@ class HubSpotSignature(BaseAuthentication):
             # The configured address, not the Host header: a proxy may rewrite that one, and a caller may forge it.
             uri=f"{settings.PUBLIC_BASE_URL}{http.path}{'?' + query if query else ''}",
             body=body,
-            headers=http.headers,
+            headers={name: http.META[key] for name, key in _HEADERS.items() if key in http.META},
             now_ms=time.time_ns() // 1_000_000,
             allow_v2=self.allow_v2,
         )

@@ -79,6 +79,18 @@ def guard_as_read(portal_id: int, contact_id: int, row: Any) -> ContactGuard:
     )
 
 
+def claim_as_read(portal_id: int, contact_id: int, row: Any) -> dict[str, Any]:
+    """Return the values of `CLAIM` that leave the guard's budget as it was read."""
+    return {
+        "portal_id": portal_id,
+        "contact_id": contact_id,
+        "version": row.version,
+        "wrong_attempts": row.wrong_attempts,
+        "lock_count": row.lock_count,
+        "locked_until": row.locked_until,
+    }
+
+
 def claim(guard: ContactGuard) -> dict[str, Any]:
     """Return the values of `CLAIM`: the guard as it is to be, if it still is as it was read."""
     return {

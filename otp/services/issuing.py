@@ -36,8 +36,7 @@ from otp.services.contact import (
     Overtaken,
     RequestKeyTaken,
     checked_address,
-    claim,
-    guard_as_read,
+    claim_as_read,
     read_decide_write,
 )
 
@@ -239,12 +238,12 @@ def _read(request: _Request) -> Any:
 def _make(request: _Request, known: Any, refusal: RateLimited | None = None) -> "Issued | RateLimited":
     """Write a new code, or the audit line that says why there is none. Raises Overtaken."""
     address = checked_address(request.address)
-    guard = guard_as_read(request.portal_id, request.contact_id, known)
+    claim = claim_as_read(request.portal_id, request.contact_id, known)
     refusal = _over_the_contacts_limits(request, known) or refusal
     if refusal is not None:
         detail = {"limit": refusal.limit.value, "retry_at": refusal.retry_at.isoformat()}
         event = Event(Action.CODE_REFUSED, detail=detail)
-        written = execute(_REFUSE, claim(guard) | _event_columns(request, event))
+        written = execute(_REFUSE, claim | _event_columns(request, event))
         if not written.rowcount:
             raise Overtaken
         return refusal
@@ -254,7 +253,7 @@ def _make(request: _Request, known: Any, refusal: RateLimited | None = None) -> 
         _writing(
             supersedes=bool(known.made_at) and known.resend_policy == ResendPolicy.REPLACE, deliveries=len(deliveries)
         ),
-        claim(guard)
+        claim
         | _code_columns(code, address)
         | _delivery_columns(deliveries)
         | _event_columns(request, Event(request.action, code.pk)),
@@ -317,7 +316,7 @@ def _new_code(request: _Request, address: str, known: Any) -> OneTimeCode:
         source=request.source,
         workflow_id=request.workflow_id,
         address=address,
-        first_name=request.first_name or None,
+        first_name=(request.first_name or None) if known.send_email else None,  # nothing else greets by name
         language=request.language,
         code=codes.generate(code_type, code_length),
         code_type=code_type,

@@ -73,7 +73,7 @@ def test_it_generates_a_code_with_the_portals_settings(portal: Portal) -> None:
     assert fields["otp_property_status"] == fields["otp_email_status"] == "off"
     code = OneTimeCode.objects.get()
     assert fields["otp_reference"] == str(code.id)
-    assert (code.contact_id, code.address, code.first_name, code.source) == (904, "ada@example.com", "Ada", "workflow")
+    assert (code.contact_id, code.address, code.first_name, code.source) == (904, "ada@example.com", None, "workflow")
     assert Delivery.objects.count() == 0
 
 
@@ -367,3 +367,9 @@ def test_it_reconnects_when_the_database_has_closed_the_kept_connection(portal: 
     other.close()
     assert outputs(execution(portal, callbackId="ap-after"))["otp_status"] == "success"
     assert OneTimeCode.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_it_keeps_the_first_name_only_for_a_mail_that_greets_with_it(store: Portal) -> None:
+    outputs(execution(store))
+    assert OneTimeCode.objects.get().first_name == "Ada"
