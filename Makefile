@@ -50,8 +50,8 @@ e2e: $(READY) ## drive the card in headless Chromium (installs Debian's chromium
 faults: $(READY) ## break everything around the product, one thing at a time, and count what got lost
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
-bench: $(READY) ## measure, as ratios to the limit programs in benchmarks/
-	@$(BIN)/python -m benchmarks.endpoints
+bench: $(READY) ## measure everything that docs/benchmarks.md promises (QUICK=1: short and rough; FULL=1: 10 million codes)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 texts: $(READY) ## compile the mail's texts after a change to emails/locale
 	@$(BIN)/python -c "import pathlib, polib; [polib.pofile(str(path)).save_as_mofile(str(path.with_suffix('.mo'))) for path in pathlib.Path('emails/locale').rglob('*.po')]"

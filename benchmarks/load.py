@@ -79,6 +79,12 @@ class _Client(asyncio.Protocol):
         self._next()
 
     def data_received(self, data: bytes) -> None:
+        try:
+            self._receive(data)
+        except ValueError:
+            self._fail(ConnectionError(f"the server sent an answer without a Content-Length: {self._buffer[:200]!r}"))
+
+    def _receive(self, data: bytes) -> None:
         self._buffer += data
         head, separator, rest = self._buffer.partition(b"\r\n\r\n")
         if not separator:
@@ -93,8 +99,12 @@ class _Client(asyncio.Protocol):
         self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(exc or ConnectionError("the server closed the connection"))
+
+    def _fail(self, reason: Exception) -> None:
         if not self.done.done():
-            self.done.set_exception(exc or ConnectionError("the server closed the connection"))
+            self.done.set_exception(reason)
+            self._transport.close()
 
     def _next(self) -> None:
         if not self._requests:

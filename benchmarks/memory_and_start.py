@@ -1,28 +1,32 @@
 """Figure 12: a web worker's resident memory, and the time from its start to ready.
 
-Run it with `python -m benchmarks.memory_and_start [BIN]`. BIN is the `bin` folder of an environment with
+Alone: `python -m benchmarks.memory_and_start`. PRODUCTION_BIN may name the `bin` folder of an environment with
 requirements.txt alone, for the figure that counts: structlog loads rich where a developer's tools have brought it,
 which is 10 MB that no production process has.
 The web process of the Procfile, as it stands, with a real database and broker: started several times, each time called
-until /readyz answers 200, then warmed up with requests to every kind of page, then measured. `USS` is what a worker has
-for itself; `RSS` also counts pages that the two workers and the supervisor share. Wall time depends on what else the machine
+until /readyz answers 200, then warmed up with requests to every kind of page, then measured. `uss` is what a worker has
+for itself; `rss` also counts pages that the two workers and the supervisor share. Wall time depends on what else the machine
 does; the CPU time of the supervisor and one worker does not, and is what a quiet machine takes.
 """
 
 import contextlib
-import json
 import os
 import statistics
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import httpx
 
-from sandbox.local import servers
+from benchmarks import runner
+from benchmarks.figures import Measured
+from benchmarks.stage import Stage, say
 from sandbox.local.system import System
 
+ANSWERS: Final = ("web_memory", "cold_start")
+BIN: Final = "PRODUCTION_BIN"
 ROUNDS = 5
 WARM = (
     "/",
@@ -34,29 +38,24 @@ WARM = (
     "/api/schema",
     "/metrics",
 )
-GOAL_MEGABYTES, GOAL_SECONDS = 110, 2.0
 
 
-def main() -> int:
-    """Measure and print."""
+def measure(stage: Stage) -> Iterator[Measured]:
+    """Start, warm up and measure the web process several times."""
     with contextlib.ExitStack() as stack:
-        postgres, valkey = stack.enter_context(servers.postgres()), stack.enter_context(servers.valkey())
-        logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        path = os.pathsep.join([*sys.argv[1:], str(Path(sys.executable).parent), os.environ["PATH"]])
-        system = System(postgres.url, valkey.connection_url, logs, settings={"PATH": path})
+        path = os.pathsep.join(
+            [*filter(None, [os.environ.get(BIN)]), str(Path(sys.executable).parent), os.environ["PATH"]]
+        )
+        system = stage.resting_system(path=path)
         stack.callback(system.stop)
-        system.start("sandbox")
-        system.manage("migrate", "--verbosity", "0")
-        rounds = [_round(system) for _ in range(ROUNDS)]
-    seconds = statistics.median(one["seconds"] for one in rounds)
-    print(f"cold start to ready  {seconds:.2f} s  (goal {GOAL_SECONDS})")
-    cpu = statistics.median(one["cpu"] for one in rounds)
-    print(f"CPU until ready      {cpu:.2f} s, supervisor and one worker")
-    for when in ("ready", "warm"):
-        rss, uss = (statistics.median(one[f"{when}_{kind}"] for one in rounds) for kind in ("rss", "uss"))
-        print(f"web worker, {when:5}    RSS {rss:.0f} MB, USS {uss:.0f} MB  (goal {GOAL_MEGABYTES} RSS)")
-    print(json.dumps({"figure": "memory_and_start", "seconds": round(seconds, 2), "rounds": rounds}))
-    return 0
+        rounds = []
+        for number in range(1, stage.scale.pick(2, ROUNDS) + 1):
+            rounds.append(_round(system))
+            one = rounds[-1]
+            say(f"  round {number}  ready in {one['seconds']:.2f} s, RSS {one['warm_rss']:.0f} MB warm")
+    median = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+    yield Measured("web_memory", median["warm_rss"], {**median, "production_packages_alone": BIN in os.environ})
+    yield Measured("cold_start", median["seconds"], {"cpu_seconds": median["cpu"], "rounds": len(rounds)})
 
 
 def _round(system: System) -> dict[str, float]:
@@ -115,4 +114,4 @@ def _of_process(pid: int) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runner.alone("memory_and_start")

@@ -47,7 +47,8 @@ class System:
     """Web, worker, beat and sandbox as child processes; each writes its own log into `logs`.
 
     Used as a context manager: entering migrates the database and starts everything, leaving stops everything.
-    Processes are named as in the Procfile, plus "sandbox"; `kill` and `start` act on one by name.
+    Processes are named as in the Procfile, plus "sandbox"; `kill` and `start` act on one by name. More of a kind have a
+    word of their own behind a dot: "worker.second". `web_workers` takes the place of the Procfile's number.
     """
 
     database_url: str
@@ -57,6 +58,7 @@ class System:
     web_port: int = 0
     sandbox_port: int = 0
     smtp_port: int = 0
+    web_workers: int | None = None
     sandbox_options: Iterable[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -101,7 +103,7 @@ class System:
             "HUBSPOT_CLIENT_SECRETS": CLIENT_SECRET,
             "HUBSPOT_API_BASE_URL": self.sandbox_url,
             "HUBSPOT_APP_BASE_URL": self.sandbox_url,
-            "EMAIL_URL": f"smtp://{self.smtp_address}",
+            "EMAIL_URL": f"smtp://{self.smtp_address or 'localhost'}",
             "DEFAULT_FROM_EMAIL": "codes@opsagent.example",
             "HOST": "127.0.0.1",
             "PORT": str(self.web_port),
@@ -113,7 +115,10 @@ class System:
         if name == "sandbox":
             self._start_sandbox()
         else:
-            self.processes[name] = self._spawn(name, ["sh", "-c", f"exec {_procfile()[name]}"], self.environment)
+            command = _procfile()[name.partition(".")[0]]
+            if self.web_workers is not None:
+                command = re.sub(r"--workers \d+", f"--workers {self.web_workers}", command)
+            self.processes[name] = self._spawn(name, ["sh", "-c", f"exec {command}"], self.environment)
 
     def manage(self, *arguments: str) -> str:
         """Run a management command to its end and return what it printed."""

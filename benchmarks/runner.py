@@ -1,0 +1,162 @@
+"""Runs themes one after the other, says how it goes, and puts what came out into a table and a file."""
+
+import argparse
+import datetime as dt
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+from benchmarks.figures import FIGURES, Figure, Measured
+from benchmarks.stage import Scale, Stage, say
+
+RESULTS: Final = Path(__file__).parent / "results.jsonl"
+THEMES: Final = (
+    "endpoints",
+    "peer",
+    "memory_and_start",
+    "single",
+    "answers",
+    "burst",
+)
+
+
+class Theme(Protocol):
+    """A module of this package that measures some figures."""
+
+    ANSWERS: tuple[str, ...]
+
+    @staticmethod
+    def measure(stage: Stage) -> Iterator[Measured]:
+        """Measure, and yield each figure of `ANSWERS` once."""
+
+
+def theme(name: str) -> Theme:
+    """Return the module of a theme."""
+    return cast(Theme, importlib.import_module(f"benchmarks.{name}"))
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Read the command line and do what it asks for; return the exit status.
+
+    0: everything was measured, whether or not it reached its goal. 1: something could not be measured.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure. QUICK=1 makes it short and rough; FULL=1 stores 10 million codes for the growth figure.",
+    )
+    parser.add_argument("themes", nargs="*", metavar="THEME", help=f"some of: {', '.join(THEMES)} (default: all)")
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="measure nothing: print the last results as a table for the documentation",
+    )
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.themes if name not in THEMES]
+    if unknown:
+        parser.error(f"there is no theme {unknown[0]!r}; there are: {', '.join(THEMES)}")
+    if options.markdown:
+        print(markdown(_latest()))
+        return 0
+    return run(options.themes or THEMES)
+
+
+def run(names: Sequence[str]) -> int:
+    """Measure some themes; print the table and append to the file. Return the exit status of `main`."""
+    # However the run is ended, it ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    scale = Scale.chosen()
+    expected = [figure for name in names for figure in theme(name).ANSWERS]
+    lines: dict[str, dict[str, Any]] = {}
+    began = time.monotonic()
+    say(f"{scale.value} run on {os.cpu_count()} cores; load average {os.getloadavg()[0]:.1f} before it begins")
+    with Stage(scale) as stage:
+        for name in names:
+            theme_began = time.monotonic()
+            say(f"\n{name}")
+            try:
+                for measured in theme(name).measure(stage):
+                    figure = FIGURES[measured.name]
+                    lines[measured.name] = _line(measured, figure, scale)
+                    _append(lines[measured.name])
+                    say(f"  → {figure.what}: {figure.show(measured.value)} (goal {figure.goal})")
+            except Exception:  # noqa: BLE001 (one figure that cannot be measured takes no other with it)
+                traceback.print_exc()
+            say(f"  {name}: {time.monotonic() - theme_began:.0f} s")
+    print(f"\n{table(expected, lines)}")
+    say(f"\n{time.monotonic() - began:.0f} s in all; every line stands in {RESULTS.name} with its details")
+    return 0 if set(expected) == set(lines) else 1
+
+
+def table(expected: Iterable[str], lines: dict[str, dict[str, Any]]) -> str:
+    """Return the figures as people read them, in the order of their numbers."""
+    rows = [("#", "figure", "measured", "goal", "", "conventional")]
+    for name in sorted(expected, key=list(FIGURES).index):
+        figure = FIGURES[name]
+        if name in lines:
+            measured, verdict = figure.show(lines[name]["value"]), "met" if lines[name]["met"] else "NOT MET"
+        else:
+            measured, verdict = "-", "NOT MEASURED"
+        rows.append((str(figure.number), figure.what, measured, figure.goal, verdict, figure.conventional))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def markdown(lines: dict[str, dict[str, Any]]) -> str:
+    """Return the same as the block that `docs/benchmarks.md` shows."""
+    rows = ["| # | figure | measured | goal | met | conventional | run |", "|---|---|---|---|---|---|---|"]
+    for name, figure in FIGURES.items():
+        line = lines.get(name)
+        measured = f"{figure.show(line['value'])} | {figure.goal} | {'yes' if line['met'] else 'no'}" if line else None
+        when = f"{line['scale']}, {line['at'][:10]}" if line else ""
+        rows.append(
+            f"| {figure.number} | {figure.what} | {measured or f'not measured | {figure.goal} | '} "
+            f"| {figure.conventional} | {when} |"
+        )
+    return "\n".join(["<!-- python -m benchmarks --markdown -->", *rows, "<!-- end -->"])
+
+
+def _line(measured: Measured, figure: Figure, scale: Scale) -> dict[str, Any]:
+    return {
+        "figure": figure.number,
+        "name": measured.name,
+        "value": round(measured.value, 4),
+        "unit": figure.unit,
+        "goal": figure.goal,
+        "met": figure.is_met(measured.value),
+        "scale": scale.value,
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 1),
+        "detail": measured.detail,
+    }
+
+
+def _append(line: dict[str, Any]) -> None:
+    with RESULTS.open("a") as results:
+        results.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _latest() -> dict[str, dict[str, Any]]:
+    """Return the last line of each figure; a quick run's only where there is no other."""
+    latest: dict[str, dict[str, Any]] = {}
+    for text in RESULTS.read_text().splitlines() if RESULTS.exists() else ():
+        line = json.loads(text)
+        name = line.get("name")
+        known = latest.get(name)
+        if name in FIGURES and (line["scale"] != "quick" or known is None or known["scale"] == "quick"):
+            latest[name] = line
+    return latest
+
+
+def alone(name: str) -> None:
+    """Run one theme as a program of its own."""
+    sys.exit(run([name]))
