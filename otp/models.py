@@ -144,7 +144,7 @@ class OTPSettings(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(3650)],
     )
 
-    # raised by the database with every change (migration 0004): who read an older version knows it
+    # raised by the database with every change (migration 0002): who read an older version knows it
     version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
 
     class Meta:
