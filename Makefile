@@ -28,7 +28,7 @@ demo: $(READY) ## run everything on this machine and do the job once before your
 	@$(BIN)/python -m sandbox.local.demo $(if $(ONCE),--once)
 
 test: $(READY) ## all tests, on real PostgreSQL and Valkey
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 check: $(READY) $(CARD_READY) ## everything that "clean" means: format, lint, types, imports, migrations, deployment, the HubSpot project, tests
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
+from rest_framework.negotiation import DefaultContentNegotiation
 
 from opsagent import health, metrics
 
@@ -10,7 +11,9 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", metrics.metrics),
-    path("api/schema", SpectacularAPIView.as_view(), name="api_schema"),
+    path(
+        "api/schema", SpectacularAPIView.as_view(content_negotiation_class=DefaultContentNegotiation), name="api_schema"
+    ),
     path("admin/", admin.site.urls),
     path("", include("otp.urls")),
     path("", include("hubspot_integration.urls")),

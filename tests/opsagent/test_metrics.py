@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
@@ -129,14 +130,14 @@ def test_it_adds_up_what_every_process_counted(portal: Portal) -> None:
         "import django; django.setup(); from otp.counts import CODES_ISSUED; "
         "CODES_ISSUED.add('workflow', amount=4); from opsagent import metrics; metrics.flush()"
     )
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "opsagent.settings"}
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "opsagent.settings", "REDIS_URL": settings.REDIS_URL}
     subprocess.run([sys.executable, "-c", other], cwd=ROOT, env=environment, check=True)
     assert value(scrape(), "opsagent_codes_issued_total", source="workflow") == 5
 
 
 def test_it_brings_what_it_counted_to_redis_when_a_process_ends() -> None:
     other = "import django; django.setup(); from otp.counts import CODES_ISSUED; CODES_ISSUED.add('card')"
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "opsagent.settings"}
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "opsagent.settings", "REDIS_URL": settings.REDIS_URL}
     subprocess.run([sys.executable, "-c", other], cwd=ROOT, env=environment, check=True)
     assert value(scrape(), "opsagent_codes_issued_total", source="card") == 1
 

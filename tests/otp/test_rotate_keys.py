@@ -26,6 +26,13 @@ NEW_KEY = Fernet.generate_key().decode()
 NEW_PEPPER = "another-fixed-pepper-for-tests-of-44-characters"
 
 
+@pytest.fixture(autouse=True)
+def mailing(portal: Portal) -> None:
+    """Codes are mailed: then a first name is kept with them."""
+    portal.otp_settings.send_email = True
+    portal.otp_settings.save()
+
+
 def rotate(**options: Any) -> str:
     out = io.StringIO()
     call_command("rotate_keys", stdout=out, **options)
