@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import sys
+from urllib.parse import urlsplit, urlunsplit
 
 from sandbox.local import servers
 from tests import environment
@@ -21,6 +22,11 @@ if "DATABASE_URL" not in os.environ:
 if "REDIS_URL" not in os.environ:
     print("Starting Valkey from its wheel …", file=sys.stderr)
     os.environ["REDIS_URL"] = _running.enter_context(servers.valkey()).connection_url + "/0"
+worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+if worker:
+    # pytest-django gives each of several processes a database of its own; so must we, tests empty theirs.
+    parts = urlsplit(os.environ["REDIS_URL"])
+    os.environ["REDIS_URL"] = urlunsplit(parts._replace(path=f"/{1 + int(worker.removeprefix('gw'))}"))
 environment.install()
 
 
