@@ -24,10 +24,9 @@ INPUTS: Final[dict[str, Mapping[str, str]]] = {
     "generate": MappingProxyType({}),
     "verify": MappingProxyType({"submitted_code": CODE, "delete_after_success": "false"}),
 }
-_FIRST_TO_GENERATE: Final = 10_000_000
 _DONE: Final = """
     SELECT (SELECT count(*) FROM otp_verification WHERE portal_id = %(portal_id)s AND reason = 'verified'),
-           (SELECT count(*) FROM otp_onetimecode WHERE portal_id = %(portal_id)s AND contact_id >= %(first)s),
+           (SELECT count(*) FROM otp_onetimecode WHERE portal_id = %(portal_id)s),
            (SELECT count(*) FROM otp_delivery WHERE portal_id = %(portal_id)s AND channel <> 'property_clearing'),
            (SELECT count(*) FROM otp_auditevent WHERE portal_id = %(portal_id)s)
 """
@@ -39,7 +38,7 @@ def measure(stage: Stage) -> Iterator[Measured]:
     with stage.web(stage.database()) as system, stage.program("limit:application", with_limit(system)) as limit_port:
         contacts = Contacts(system, verifications=(rounds + 1) * sum(_amount(count, c) for c in CONNECTIONS))
         ratios: dict[tuple[str, int], list[float]] = {}
-        rates: dict[tuple[str, int], list[float]] = {}
+        rates: dict[tuple[str, int], list[tuple[float, float]]] = {}
         for number in range(rounds + 1):
             for name in ANSWERS:
                 for connections in CONNECTIONS:
@@ -48,7 +47,7 @@ def measure(stage: Stage) -> Iterator[Measured]:
                     limits, ours = rates_in_turn(requests, ports, connections, backwards=number % 2 == 1)
                     if number:
                         ratios.setdefault((name, connections), []).append(ours / limits)
-                        rates.setdefault((name, connections), []).append(ours)
+                        rates.setdefault((name, connections), []).append((ours, limits))
                         say(
                             f"  round {number}/{rounds}  {name:8} c={connections:<2}  {ours:6.0f}/s  {ours / limits:.3f}"
                         )
@@ -59,7 +58,8 @@ def measure(stage: Stage) -> Iterator[Measured]:
                     "ratio": round(statistics.median(ratios[name, connections]), 4),
                     "lowest": round(min(ratios[name, connections]), 4),
                     "highest": round(max(ratios[name, connections]), 4),
-                    "per_second": round(statistics.median(rates[name, connections])),
+                    "per_second": round(statistics.median(ours for ours, _ in rates[name, connections])),
+                    "limit_per_second": round(statistics.median(limits for _, limits in rates[name, connections])),
                 }
                 for connections in CONNECTIONS
             }
@@ -73,13 +73,20 @@ class Contacts:
     system: System
     verifications: int
     portal_id: int = 0
+    _before: tuple[int, ...] = ()
     _next: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.portal_id = int(in_shell(self.system, "portal()"))
-        self._next = {"verify": 1, "generate": _FIRST_TO_GENERATE}
-        if self.verifications:
-            in_shell(self.system, f"live_codes({self.portal_id}, 1, {self.verifications})")
+        self.add_live_codes(self.verifications)
+
+    def add_live_codes(self, count: int) -> None:
+        """Give the first `count` contacts a live code, and begin to count what is done."""
+        self.verifications = count
+        self._next = {"verify": 1, "generate": count + 1}
+        if count:
+            in_shell(self.system, f"live_codes({self.portal_id}, 1, {count})")
+        self._before = self._done()
 
     def requests(self, name: str, amount: int) -> list[bytes]:
         """Return signed requests for contacts that had none of the kind."""
@@ -90,12 +97,15 @@ class Contacts:
 
     def check(self) -> None:
         """Make sure that every request did its work: fast refusals are no achievement. Raises RuntimeError."""
-        verified, issued = self._next["verify"] - 1, self._next["generate"] - _FIRST_TO_GENERATE
-        with psycopg.connect(self.system.database_url) as connection:
-            found = connection.execute(_DONE, {"portal_id": self.portal_id, "first": _FIRST_TO_GENERATE}).fetchone()
+        verified, issued = self._next["verify"] - 1, self._next["generate"] - 1 - self.verifications
+        done = tuple(after - before for before, after in zip(self._before, self._done(), strict=True))
         wanted = (verified, issued, 3 * issued, issued + verified)
-        if found != wanted:
-            raise RuntimeError(f"Verified, codes, deliveries and audit lines are {found}, not {wanted}.")
+        if done != wanted:
+            raise RuntimeError(f"Verified, codes, deliveries and audit lines are {done}, not {wanted}.")
+
+    def _done(self) -> tuple[int, ...]:
+        with psycopg.connect(self.system.database_url) as connection:
+            return connection.execute(_DONE, {"portal_id": self.portal_id}).fetchone() or ()
 
 
 def with_limit(system: System) -> dict[str, str]:

@@ -5,13 +5,15 @@ import datetime as dt
 from django.conf import settings
 from django.utils import timezone
 
+from hubspot_integration.models import Portal
 from otp import codes
-from otp.models import ChannelName, Delivery, OneTimeCode, OTPSettings, Source
+from otp.models import ChannelName, Delivery, OneTimeCode, Source
 from tests import factories
 
 CODE = "482951"
 _LIFE = dt.timedelta(minutes=60)
 _BATCH = 5000
+_FIRST_PORTAL = 60_000_001
 
 
 def portal(**settings_of_it: object) -> int:
@@ -19,15 +21,25 @@ def portal(**settings_of_it: object) -> int:
 
     Without settings it stores, mails and waits, as portals do at most.
     """
-    grant = factories.OAuthGrantFactory.create()
+    # Every call has a process of its own, in which the factories' numbers begin anew.
+    connected = factories.PortalFactory.create(id=_FIRST_PORTAL + Portal.objects.count())
+    factories.OAuthGrantFactory.create(portal=connected)
     values = settings_of_it or {
         "store_in_property": True,
         "property_name": "otp_code",
         "send_email": True,
         "wait_until_delivered": True,
     }
-    factories.OTPSettingsFactory.create(portal=grant.portal, **values)
-    return grant.portal.pk
+    factories.OTPSettingsFactory.create(portal=connected, **values)
+    return connected.pk
+
+
+def mailing_portals(count: int, mails: int) -> str:
+    """Connect portals that only mail, each with so many mails to come; return their ids, separated by commas."""
+    ids = [portal(send_email=True) for _ in range(count)]
+    for portal_id in ids:
+        live_codes(portal_id, 1, mails, mails=True)
+    return ",".join(map(str, ids))
 
 
 def live_codes(portal_id: int, first: int, count: int, *, mails: bool = False) -> int:
@@ -42,14 +54,6 @@ def live_codes(portal_id: int, first: int, count: int, *, mails: bool = False) -
                 for code in made
             )
     return count
-
-
-def mail_only(portal_id: int) -> int:
-    """Let a portal do nothing but mail, without anybody waiting; return its id."""
-    OTPSettings.objects.filter(portal=portal_id).update(
-        store_in_property=False, property_name="", send_email=True, wait_until_delivered=False
-    )
-    return portal_id
 
 
 def _code(portal_id: int, contact_id: int, now: dt.datetime) -> OneTimeCode:

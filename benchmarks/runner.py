@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -20,20 +20,24 @@ RESULTS: Final = Path(__file__).parent / "results.jsonl"
 THEMES: Final = (
     "endpoints",
     "peer",
+    "growth",
     "memory_and_start",
+    "mail",
     "single",
     "answers",
     "burst",
+    "scale_out",
 )
 
 
 class Theme(Protocol):
     """A module of this package that measures some figures."""
 
-    ANSWERS: tuple[str, ...]
+    @property
+    def ANSWERS(self) -> tuple[str, ...]:  # noqa: N802 (a constant of the module)
+        """The names of its figures."""
 
-    @staticmethod
-    def measure(stage: Stage) -> Iterator[Measured]:
+    def measure(self, stage: Stage, /) -> Iterator[Measured]:
         """Measure, and yield each figure of `ANSWERS` once."""
 
 
@@ -62,7 +66,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     if unknown:
         parser.error(f"there is no theme {unknown[0]!r}; there are: {', '.join(THEMES)}")
     if options.markdown:
-        print(markdown(_latest()))
+        print(markdown(latest(RESULTS)))
         return 0
     return run(options.themes or THEMES)
 
@@ -71,33 +75,48 @@ def run(names: Sequence[str]) -> int:
     """Measure some themes; print the table and append to the file. Return the exit status of `main`."""
     # However the run is ended, it ends what it started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    themes = {name: theme(name) for name in names}
     scale = Scale.chosen()
-    expected = [figure for name in names for figure in theme(name).ANSWERS]
-    lines: dict[str, dict[str, Any]] = {}
     began = time.monotonic()
     say(f"{scale.value} run on {os.cpu_count()} cores; load average {os.getloadavg()[0]:.1f} before it begins")
     with Stage(scale) as stage:
-        for name in names:
-            theme_began = time.monotonic()
-            say(f"\n{name}")
-            try:
-                for measured in theme(name).measure(stage):
-                    figure = FIGURES[measured.name]
-                    lines[measured.name] = _line(measured, figure, scale)
-                    _append(lines[measured.name])
-                    say(f"  → {figure.what}: {figure.show(measured.value)} (goal {figure.goal})")
-            except Exception:  # noqa: BLE001 (one figure that cannot be measured takes no other with it)
-                traceback.print_exc()
-            say(f"  {name}: {time.monotonic() - theme_began:.0f} s")
-    print(f"\n{table(expected, lines)}")
+        lines = measure(themes, stage, RESULTS)
+    print(f"\n{table(themes, lines)}")
     say(f"\n{time.monotonic() - began:.0f} s in all; every line stands in {RESULTS.name} with its details")
-    return 0 if set(expected) == set(lines) else 1
+    return 0 if set(lines) == set(_expected(themes)) else 1
 
 
-def table(expected: Iterable[str], lines: dict[str, dict[str, Any]]) -> str:
-    """Return the figures as people read them, in the order of their numbers."""
+def alone(name: str) -> None:
+    """Run one theme as a program of its own."""
+    sys.exit(run([name]))
+
+
+def measure(themes: Mapping[str, Theme], stage: Stage, results: Path) -> dict[str, dict[str, Any]]:
+    """Let each theme measure, saying how it goes; append each figure's line to a file, and return all by name.
+
+    A theme that fails is said to have failed, and takes no other with it.
+    """
+    lines: dict[str, dict[str, Any]] = {}
+    for name, one in themes.items():
+        began = time.monotonic()
+        say(f"\n{name}")
+        try:
+            for measured in one.measure(stage):
+                figure = FIGURES[measured.name]
+                lines[measured.name] = _line(measured, figure, stage.scale)
+                with results.open("a") as file:
+                    file.write(json.dumps(lines[measured.name], ensure_ascii=False) + "\n")
+                say(f"  → {figure.what}: {figure.show(measured.value)} (goal {figure.goal})")
+        except Exception:  # noqa: BLE001 (whatever it was, it is shown, and the figure counts as not measured)
+            traceback.print_exc()
+        say(f"  {name}: {time.monotonic() - began:.0f} s")
+    return lines
+
+
+def table(themes: Mapping[str, Theme], lines: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the themes' figures as people read them, in the order of their numbers."""
     rows = [("#", "figure", "measured", "goal", "", "conventional")]
-    for name in sorted(expected, key=list(FIGURES).index):
+    for name in sorted(_expected(themes), key=list(FIGURES).index):
         figure = FIGURES[name]
         if name in lines:
             measured, verdict = figure.show(lines[name]["value"]), "met" if lines[name]["met"] else "NOT MET"
@@ -110,7 +129,7 @@ def table(expected: Iterable[str], lines: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def markdown(lines: dict[str, dict[str, Any]]) -> str:
+def markdown(lines: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the same as the block that `docs/benchmarks.md` shows."""
     rows = ["| # | figure | measured | goal | met | conventional | run |", "|---|---|---|---|---|---|---|"]
     for name, figure in FIGURES.items():
@@ -122,6 +141,22 @@ def markdown(lines: dict[str, dict[str, Any]]) -> str:
             f"| {figure.conventional} | {when} |"
         )
     return "\n".join(["<!-- python -m benchmarks --markdown -->", *rows, "<!-- end -->"])
+
+
+def latest(results: Path) -> dict[str, dict[str, Any]]:
+    """Return the last line of each figure; a quick run's only where there is no other."""
+    latest: dict[str, dict[str, Any]] = {}
+    for text in results.read_text().splitlines() if results.exists() else ():
+        line = json.loads(text)
+        name = line.get("name")
+        known = latest.get(name)
+        if name in FIGURES and (line["scale"] != "quick" or known is None or known["scale"] == "quick"):
+            latest[name] = line
+    return latest
+
+
+def _expected(themes: Mapping[str, Theme]) -> list[str]:
+    return [figure for one in themes.values() for figure in one.ANSWERS]
 
 
 def _line(measured: Measured, figure: Figure, scale: Scale) -> dict[str, Any]:
@@ -138,25 +173,3 @@ def _line(measured: Measured, figure: Figure, scale: Scale) -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 1),
         "detail": measured.detail,
     }
-
-
-def _append(line: dict[str, Any]) -> None:
-    with RESULTS.open("a") as results:
-        results.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def _latest() -> dict[str, dict[str, Any]]:
-    """Return the last line of each figure; a quick run's only where there is no other."""
-    latest: dict[str, dict[str, Any]] = {}
-    for text in RESULTS.read_text().splitlines() if RESULTS.exists() else ():
-        line = json.loads(text)
-        name = line.get("name")
-        known = latest.get(name)
-        if name in FIGURES and (line["scale"] != "quick" or known is None or known["scale"] == "quick"):
-            latest[name] = line
-    return latest
-
-
-def alone(name: str) -> None:
-    """Run one theme as a program of its own."""
-    sys.exit(run([name]))

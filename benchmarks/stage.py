@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -157,7 +157,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"Nobody listens on port {port}.")
 
 
-def in_shell(system: System, call: str) -> Any:
+def in_shell(system: System, call: str) -> str:
     """Call a function of `benchmarks.rows` in a process of the product; return the last word it prints."""
     printed = system.manage("shell", "--no-imports", "-c", f"from benchmarks import rows; print(rows.{call})")
     return printed.split()[-1]

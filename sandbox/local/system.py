@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import re
@@ -150,14 +151,18 @@ class System:
             self.kill(name, signal.SIGTERM)
 
     def wait_until_ready(self) -> None:
-        """Wait until the web process answers and the worker takes tasks. Raises NotStarted."""
+        """Wait until the web process answers and every worker takes tasks. Raises NotStarted."""
         self._wait("web", lambda: _answers(f"{self.app_url}/readyz"))
-        self._wait("worker", lambda: re.search(r" ready\.", self._log_since_start("worker")) is not None)
+        for worker in [name for name in self.processes if name.partition(".")[0] == "worker"]:
+            self._wait(worker, functools.partial(self._takes_tasks, worker))
 
     def log(self, name: str) -> str:
         """Return everything a process has written so far."""
         path = self.logs / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def _takes_tasks(self, worker: str) -> bool:
+        return re.search(r" ready\.", self._log_since_start(worker)) is not None
 
     def _log_since_start(self, name: str) -> str:
         return self.log(name)[self._log_lengths[name] :]
