@@ -138,6 +138,7 @@ CALLS: dict[str, tuple[Callable[[World], list[Any]], set[int]] | None] = {
     "readyz": None,
     "metrics": None,
     "api/schema": None,
+    "favicon.ico": None,
     "": (lambda w: [w.admin.get("/", secure=True)], {200}),
     "help": None,
     "privacy": None,

@@ -3,17 +3,22 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, sync_playwright
 
 from sandbox.local import cards
-from sandbox.local.system import ROOT
+from sandbox.local.system import ROOT, System
 from tests.flows.conftest import _processes, hubspot, system
+from tests.hubspot import HubSpot
 
 __all__ = ["_processes", "hubspot", "system"]
+
+Visit = Callable[..., Page]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PACKAGES = ("chromium", "fonts-liberation")
@@ -44,6 +49,64 @@ def screenshots() -> Path:
     folder = ROOT / os.environ.get("SCREENSHOTS", ".local/screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def visit(browser: Browser, system: System, hubspot: HubSpot) -> Iterator[Visit]:
+    """Open a page in a browser of its own; an error in its console, or a part that is not there, fails the test."""
+    contexts: list[BrowserContext] = []
+    mistakes: list[str] = []
+
+    def hear(said: ConsoleMessage) -> None:
+        # What did not load is told below, but for the page itself: a test may want its 404.
+        if said.type == "error" and not said.text.startswith("Failed to load resource"):
+            mistakes.append(f"{said.location['url']}: {said.text}")
+
+    def see(response: Response) -> None:
+        if response.status >= 400 and not response.request.is_navigation_request():
+            mistakes.append(f"{response.status} {response.url}")
+
+    def open_page(path: str = "/", *, dark: bool = False, width: int = 1280, javascript: bool = True) -> Page:
+        context = browser.new_context(
+            base_url=system.app_url,
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+            locale="en-GB",
+            timezone_id="UTC",
+            java_script_enabled=javascript,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: mistakes.append(str(error)))
+        page.on("console", hear)
+        page.on("response", see)
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert mistakes == []
+
+
+def violations(page: Page) -> list[dict[str, Any]]:
+    """Return what axe-core finds, in short. The mail in the preview is not a page of ours; its frame runs no script."""
+    # Preloading would copy style sheets into inline ones, which the page's policy refuses; only experimental rules need it.
+    found = Axe().run(page, context={"exclude": [["iframe"]]}, options={"preload": False})
+    return [
+        {"rule": item["id"], "nodes": [node["html"][:200] for node in item["nodes"]]}
+        for item in found.response["violations"]
+    ]
+
+
+def overflow(page: Page) -> int:
+    """Return by how many pixels a page is wider than the screen."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def has_icon(page: Page) -> bool:
+    """Say whether the icon that a page names is there: browsers fetch it without telling Playwright."""
+    return page.request.get(str(page.locator("link[rel=icon]").get_attribute("href"))).ok
 
 
 def _chromium() -> str:

@@ -1,55 +1,18 @@
 """The admin's pages in a browser: from the landing page to the first mail, by keyboard alone, readable for everybody."""
 
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.urls import reverse
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, FrameLocator, Locator, Page, expect
+from playwright.sync_api import Dialog, FrameLocator, Locator, Page, expect
 
 from hubspot_integration.models import Portal
 from otp.models import EmailTexts, OneTimeCode, OTPSettings
-from sandbox.local.system import System
+from tests.browser.conftest import Visit, has_icon, overflow, violations
 from tests.hubspot import HubSpot, eventually
 
 pytestmark = pytest.mark.browser
-
-Visit = Callable[..., Page]
-
-
-@pytest.fixture
-def visit(browser: Browser, system: System, hubspot: HubSpot) -> Iterator[Visit]:
-    """Open the landing page in a browser of its own; a mistake in a page, or something its policy refuses, fails."""
-    contexts: list[BrowserContext] = []
-    mistakes: list[str] = []
-
-    def hear(said: ConsoleMessage) -> None:
-        if "Content Security Policy" in said.text:
-            mistakes.append(said.text)
-
-    def open_landing_page(*, dark: bool = False, width: int = 1280, javascript: bool = True) -> Page:
-        context = browser.new_context(
-            base_url=system.app_url,
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if dark else "light",
-            locale="en-GB",
-            timezone_id="UTC",
-            java_script_enabled=javascript,
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: mistakes.append(str(error)))
-        page.on("console", hear)
-        page.goto("/")
-        return page
-
-    yield open_landing_page
-    for context in contexts:
-        context.close()
-    assert mistakes == []
 
 
 def install(page: Page) -> None:
@@ -219,15 +182,6 @@ def addresses(code: OneTimeCode) -> list[str]:
     return [*found, "/nothing-here", "/hubspot/oauth/callback?error=access_denied"]
 
 
-def violations(page: Page) -> list[dict[str, Any]]:
-    """Return what axe-core finds, in short. The mail in the preview is not a page of ours; its frame runs no script."""
-    found = Axe().run(page, context={"exclude": [["iframe"]]})
-    return [
-        {"rule": item["id"], "nodes": [node["html"][:200] for node in item["nodes"]]}
-        for item in found.response["violations"]
-    ]
-
-
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_every_page_is_readable_for_everybody(visit: Visit, hubspot: HubSpot, width: int, dark: bool) -> None:
@@ -248,8 +202,8 @@ def test_every_page_is_readable_for_everybody(visit: Visit, hubspot: HubSpot, wi
     for address in addresses(code):
         page.goto(address)
         found[address] = violations(page)
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, f"{address} is {overflow} pixels wider than the screen"
+        assert has_icon(page)
+        assert overflow(page) <= 0, f"{address} is {overflow(page)} pixels wider than the screen"
     page.goto("/settings/")
     page.get_by_label("Greeting").fill("{nme}")
     page.get_by_role("button", name="Save settings").click()

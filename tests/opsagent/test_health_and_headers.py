@@ -108,3 +108,9 @@ def test_it_has_no_inline_script_or_style(page: str) -> None:
 def test_it_sends_browsers_to_https_but_not_hubspot() -> None:
     assert Client().get("/").status_code == 301
     assert Client().post("/hubspot/actions/generate-otp", data="{}", content_type="application/json").status_code == 401
+
+
+def test_browsers_find_an_icon_where_they_look_unasked() -> None:
+    response = Client().get("/favicon.ico", secure=True, follow=True)
+    assert response["Content-Type"] == "image/svg+xml"
+    assert response.getvalue().startswith(b"<svg")  # to the end: that closes the file
