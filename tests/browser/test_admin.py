@@ -27,7 +27,7 @@ PASSWORD = "a-long-password-of-staff"
 @pytest.fixture
 def staff(system: System) -> User:
     """A member of the group Support, which went with all other rows when the database was emptied."""
-    rights = import_module("otp.migrations.0008_support_staff").RIGHTS
+    rights = import_module("otp.migrations.0003_support_group").RIGHTS
     group, _ = Group.objects.get_or_create(name="Support")
     group.permissions.set(
         Permission.objects.get(content_type__app_label=label, codename=codename)
