@@ -63,7 +63,7 @@ def measure(stage: Stage) -> Iterator[Measured]:
         say("  waiting for the confirming completions, a minute later")
         _wait_until_settled(system.database_url)
         details = [_detail(hubspot, burst, count) for burst in bursts]
-        conventional = contact_by_contact.measure(system, hubspot, storing, count=stage.scale.pick(60, 300))
+        conventional = contact_by_contact.measure(system, hubspot, storing, count=stage.scale.pick(20, 300))
         say(f"  contact by contact: {conventional}")
     both = dict(zip(("storing", "storing_and_mailing"), details, strict=True))
     detail = {"codes": count, **both, "contact_by_contact": conventional}
