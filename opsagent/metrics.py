@@ -8,6 +8,7 @@ Labels are closed lists of ours. A portal, a contact or an address is never one.
 
 import atexit
 import bisect
+import contextlib
 import hmac
 import ipaddress
 import os
@@ -80,6 +81,13 @@ def _add(key: str, amount: int) -> None:
 
 def flush() -> None:
     """Bring what this process has counted to Redis; keep it for the next time when Redis is away."""
+    try:
+        _bring()
+    except RedisError as error:
+        log.warning("metrics_kept_back", reason=type(error).__name__)
+
+
+def _bring() -> None:
     global _counted  # swapped under the lock
     with _lock:
         taken, _counted = _counted, {}
@@ -90,11 +98,17 @@ def flush() -> None:
             for key, amount in taken.items():
                 pipeline.hincrby(_HASH, key, amount)
             pipeline.execute()
-    except RedisError as error:
-        log.warning("metrics_kept_back", reason=type(error).__name__)
+    except RedisError:
         with _lock:
             for key, amount in taken.items():
                 _counted[key] = _counted.get(key, 0) + amount
+        raise
+
+
+def _bring_the_last() -> None:
+    # There is no next time, and the log may be closed by now.
+    with contextlib.suppress(RedisError):
+        _bring()
 
 
 def _start() -> None:
@@ -104,7 +118,7 @@ def _start() -> None:
             return
         _thread = threading.Thread(target=_flush_for_ever, name="metrics", daemon=True)
     _thread.start()
-    atexit.register(flush)
+    atexit.register(_bring_the_last)
 
 
 def _flush_for_ever() -> None:
