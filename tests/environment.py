@@ -32,3 +32,9 @@ def database_url(name: str) -> str:
     """Return DATABASE_URL with another database's name."""
     parts = urlsplit(os.environ["DATABASE_URL"])
     return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+def redis_of_processes(place: int) -> str:
+    """Return the Redis that real processes use while a test runs: 1 or 2 behind the one that tests empty."""
+    parts = urlsplit(os.environ["REDIS_URL"])
+    return urlunsplit(parts._replace(path=f"/{int(parts.path.strip('/') or 0) + place}"))

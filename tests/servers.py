@@ -24,10 +24,10 @@ if "REDIS_URL" not in os.environ:
     os.environ["REDIS_URL"] = _running.enter_context(servers.valkey()).connection_url + "/0"
 worker = os.environ.get("PYTEST_XDIST_WORKER", "")
 if worker:
-    # pytest-django gives each of several processes a database of its own; so must we, tests empty theirs. The next number
-    # is that of the product's processes, see tests/flows/conftest.py.
+    # pytest-django gives each of several processes a database of its own; so must we, tests empty theirs. The next two
+    # numbers are those of the product's processes, see tests/flows.
     parts = urlsplit(os.environ["REDIS_URL"])
-    os.environ["REDIS_URL"] = urlunsplit(parts._replace(path=f"/{2 * int(worker.removeprefix('gw'))}"))
+    os.environ["REDIS_URL"] = urlunsplit(parts._replace(path=f"/{3 * int(worker.removeprefix('gw'))}"))
 environment.install()
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from sandbox.local.system import System
@@ -18,17 +17,12 @@ def _processes(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) 
     database_url = environment.database_url(str(connection.settings_dict["NAME"]))
     system = System(
         database_url=database_url,
-        redis_url=_next_number(settings.REDIS_URL),  # not the one that tests empty
+        redis_url=environment.redis_of_processes(1),  # not the one that tests empty
         logs=tmp_path_factory.mktemp("processes"),
         settings={name: environment.VALUES[name] for name in _SHARED},
     )
     with system:
         yield system
-
-
-def _next_number(redis_url: str) -> str:
-    server, _, number = redis_url.rpartition("/")
-    return f"{server}/{int(number) + 1}"
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import httpx
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
-from django.conf import settings
 from psycopg import sql
 
 from hubspot_integration.models import Portal
@@ -118,7 +117,7 @@ def first(tmp_path: Path) -> Iterator[System]:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
     system = System(
         database_url=environment.database_url(DATABASE),
-        redis_url=settings.REDIS_URL.rpartition("/")[0] + "/2",
+        redis_url=environment.redis_of_processes(2),
         logs=tmp_path / "first",
         settings=keys(["old"]),
     )
