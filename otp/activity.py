@@ -297,7 +297,7 @@ def story(*, portal: Portal, reference: UUID, now: dt.datetime) -> Story | None:
         *(_moment_of_delivery(delivery, now) for delivery in entry.deliveries),
         *(_moment_of_check(check) for check in checks),
         *(
-            Moment(event.at, ACTION_WORDS.get(event.action, event.action), _by(event))
+            Moment(event.at, words_of_event(event), _by(event))
             for event in seen.order_by("-at", "-id")[:_STORY_LIMIT]
             if event.action not in _TOLD_OTHERWISE
         ),
@@ -334,6 +334,18 @@ def whole_trail(*, guard: ContactGuard) -> Iterator[AuditEvent]:
         if step.older is None:
             return
         place = step.older
+
+
+def words_of_event(event: AuditEvent) -> str:
+    """Return what was done or seen, in a few words."""
+    detail = event.detail
+    if event.action == Action.CODE_CHECKED:
+        return _CHECK_WORDS.get(detail.get("reason", ""), ACTION_WORDS[event.action])
+    if event.action == Action.DELIVERY_SETTLED:
+        channel = str(detail.get("channel", "")).replace("_", " ")
+        reason = f" ({detail['reason']})" if detail.get("reason") else ""
+        return f"{channel.capitalize()}: {detail.get('outcome', '')}{reason}"
+    return ACTION_WORDS.get(event.action, event.action)
 
 
 def words_of_delivery(delivery: Delivery) -> str:

@@ -255,7 +255,7 @@ def activity_contact(request: HttpRequest, portal: Portal, contact_id: int) -> H
         "zone": portal.zone,
         "contact_id": contact_id,
         "trail": trail,
-        "events": [(event, activity.ACTION_WORDS.get(event.action, event.action)) for event in trail.events],
+        "events": [(event, activity.words_of_event(event)) for event in trail.events],
         "is_first": before is None,
     }
     return render(request, "otp/activity_contact.html", context)
@@ -377,7 +377,7 @@ def _csv_delivery(delivery: Delivery | None) -> tuple[str, str]:
 
 
 def _trail_row(event: AuditEvent) -> tuple[object, ...]:
-    words = activity.ACTION_WORDS.get(event.action, event.action)
+    words = activity.words_of_event(event)
     return (
         _moment(event.at),
         event.actor,

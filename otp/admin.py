@@ -440,7 +440,7 @@ class ContactAdmin(_Searchable):
     def its_trail(self, guard: ContactGuard) -> SafeString | str:
         """What people did and saw that concerned the contact."""
         lines = [
-            (f"{event.at:%Y-%m-%d %H:%M:%S} UTC", event.actor, activity.ACTION_WORDS.get(event.action, event.action))
+            (f"{event.at:%Y-%m-%d %H:%M:%S} UTC", event.actor, activity.words_of_event(event))
             for event in activity.trail_of(guard=guard, before=None).events
         ]
         return format_html_join("", "<div>{} {}: {}</div>", lines) or "empty"

@@ -73,7 +73,7 @@ INSERT_ONE: Final = """
 # For deliveries: it draws on a `settled` in front of it, rows of otp_delivery whose outcome has just been written.
 INSERT_SETTLED: Final = f"""
     INSERT INTO otp_auditevent (portal_id, at, actor, actor_kind, action, contact, reference, detail)
-    SELECT settled.portal_id, settled.settled_at, '', '{ActorKind.SYSTEM}', '{Action.DELIVERY_SETTLED}', guard.pseudonym,
+    SELECT settled.portal_id, settled.settled_at, 'Delivery', '{ActorKind.SYSTEM}', '{Action.DELIVERY_SETTLED}', guard.pseudonym,
            settled.code_id, jsonb_build_object(
                'channel', settled.channel, 'outcome', settled.status, 'reason', settled.error)
     FROM settled
