@@ -234,10 +234,7 @@ def _read_contact(portal: Portal, contact_id: int) -> _Contact:
     try:
         values = client.contact(portal.id, contact_id, [email, _FIRST_NAME, _LANGUAGE], timeout=CONTACT_TIMEOUT)
     except NotConnected:
-        raise Refused(
-            Reason.NOT_CONNECTED,
-            _RECONNECT,
-        ) from None
+        raise Refused(Reason.NOT_CONNECTED, _RECONNECT) from None
     except HubSpotError as error:
         if error.permanent:
             message = (

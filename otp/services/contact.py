@@ -44,15 +44,16 @@ class RequestKeyTaken(Exception):
 
 
 # The first part of every statement that writes something about a contact's codes: it locks the contact's guard and raises
-# its version, but only if nobody has since the caller read `version` (NULL: there was no guard). Otherwise it returns no
-# row, and the rest of the statement, which draws on it, writes nothing.
+# its version, but only if it still is the guard, and the version, that the caller read (NULL: there was none). Otherwise it
+# returns no row, and the rest of the statement, which draws on it, writes nothing.
 CLAIM: Final = """
     guard AS (
-        INSERT INTO otp_contactguard AS guard (portal_id, contact_id) VALUES (%(portal_id)s, %(contact_id)s)
+        INSERT INTO otp_contactguard AS guard (portal_id, contact_id, wrong_attempts, lock_count, locked_until)
+        VALUES (%(portal_id)s, %(contact_id)s, %(wrong_attempts)s, %(lock_count)s, %(locked_until)s)
         ON CONFLICT (portal_id, contact_id) DO UPDATE
-        SET version = guard.version + 1, wrong_attempts = %(wrong_attempts)s, lock_count = %(lock_count)s,
-            locked_until = %(locked_until)s
-        WHERE guard.version = %(version)s::bigint
+        SET version = guard.version + 1, wrong_attempts = EXCLUDED.wrong_attempts, lock_count = EXCLUDED.lock_count,
+            locked_until = EXCLUDED.locked_until
+        WHERE guard.id = %(guard_id)s::bigint AND guard.version = %(version)s::bigint
         RETURNING guard.pseudonym
     )
 """
@@ -84,9 +85,10 @@ def claim_as_read(portal_id: int, contact_id: int, row: Any) -> dict[str, Any]:
     return {
         "portal_id": portal_id,
         "contact_id": contact_id,
+        "guard_id": row.guard_id,
         "version": row.version,
-        "wrong_attempts": row.wrong_attempts,
-        "lock_count": row.lock_count,
+        "wrong_attempts": row.wrong_attempts or 0,
+        "lock_count": row.lock_count or 0,
         "locked_until": row.locked_until,
     }
 
@@ -96,7 +98,8 @@ def claim(guard: ContactGuard) -> dict[str, Any]:
     return {
         "portal_id": guard.portal_id,
         "contact_id": guard.contact_id,
-        "version": None if guard.pk is None else guard.version,
+        "guard_id": guard.pk,
+        "version": guard.version,
         "wrong_attempts": guard.wrong_attempts,
         "lock_count": guard.lock_count,
         "locked_until": guard.locked_until,

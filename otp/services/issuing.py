@@ -37,6 +37,7 @@ from otp.services.contact import (
     RequestKeyTaken,
     checked_address,
     claim_as_read,
+    lock_contact,
     read_decide_write,
 )
 
@@ -192,15 +193,20 @@ def _issue(request: _Request) -> "Issued | RateLimited":
     if known.portal_limit_minute is None:
         return _make(request, known)
     with transaction.atomic():
-        # Only in a portal with a ceiling do contacts wait for each other: it is counted exactly, or not at all.
+        # Only in a portal with a ceiling do contacts wait for each other: it is counted exactly, or not at all. The contact
+        # is locked first, as everywhere, so that nobody waits in a circle; what was read before may be history by now.
+        lock_contact(portal_id=request.portal_id, contact_id=request.contact_id)
         OTPSettings.objects.select_for_update(no_key=True).get(portal=request.portal_id)
+        known = _read(request)
+        if known.earlier is not None:
+            return _repeat(request, known.earlier)
         return _make(request, known, _over_the_portals_limit(request, known.portal_limit_minute))
 
 
 # What an issue depends on. `made_at`: when the contact's codes of the last 24 hours were made, the newest first.
 _READ: Final = """
     SELECT portal.disconnected_at IS NULL AS connected,
-           'automation' = ANY (oauth.scopes) AS may_complete,
+           %(completion_scope)s = ANY (oauth.scopes) AS may_complete,
            earlier.id AS earlier,
            settings.code_type, settings.code_length, settings.expiry_minutes, settings.output_code,
            settings.store_in_property, settings.property_name, settings.send_email, settings.wait_until_delivered,
@@ -231,6 +237,7 @@ def _read(request: _Request) -> Any:
             "contact_id": request.contact_id,
             "request_key": request.request_key,
             "day_ago": request.now - _DAY,
+            "completion_scope": COMPLETION_SCOPE,
         },
     ).fetchone()
 
@@ -384,7 +391,7 @@ def _event_columns(request: _Request, event: Event) -> dict[str, Any]:
 
 
 def _over_the_contacts_limits(request: _Request, known: Any) -> RateLimited | None:
-    """Return the limit that a code made now would break, the one that holds longest. The contact is locked by then."""
+    """Return the limit that a code made now would break, the one that holds longest."""
     limits = [
         (Limit.CONTACT_10_MINUTES, known.contact_limit_10_minutes, 10 * _MINUTE),
         (Limit.CONTACT_DAY, known.contact_limit_day, _DAY),
@@ -403,7 +410,9 @@ def _over_the_contacts_limits(request: _Request, known: Any) -> RateLimited | No
     return RateLimited(limit, retry_at)
 
 
-def _over_the_portals_limit(request: _Request, allowed: int) -> RateLimited | None:
+def _over_the_portals_limit(request: _Request, allowed: int | None) -> RateLimited | None:
+    if allowed is None:
+        return None
     crowd = OneTimeCode.objects.filter(portal=request.portal_id, created_at__gt=request.now - _MINUTE)
     made_at = crowd.order_by("-created_at").values_list("created_at", flat=True)[allowed - 1 : allowed].first()
     return None if made_at is None else RateLimited(Limit.PORTAL_MINUTE, made_at + _MINUTE)

@@ -236,7 +236,8 @@ _DECISION: Final = f"""
 _USE: Final = """
     used AS (
         UPDATE otp_onetimecode
-        SET ended_at = %(created_at)s, end_reason = 'used', code = NULL, first_name = NULL, clears_property_on_success = %(clear_property)s
+        SET ended_at = %(created_at)s, end_reason = 'used', code = NULL, first_name = NULL,
+            clears_property_on_success = %(clear_property)s
         FROM guard
         WHERE portal_id = %(portal_id)s AND contact_id = %(contact_id)s AND expires_at > %(created_at)s
           AND (ended_at IS NULL OR end_reason = 'expired')

@@ -15,6 +15,7 @@ from hubspot_integration.models import Portal
 from otp import codes, services
 from otp.audit import Actor, ActorKind
 from otp.models import AuditEvent, ContactGuard, EndReason, OneTimeCode, Source, Verification
+from otp.services import verifying
 from tests import factories
 from tests.hubspot import eventually
 from tests.otp import test_generate_otp_action as generate
@@ -755,3 +756,29 @@ def test_it_forgets_the_shape_of_no_code_it_makes(ada: Customer) -> None:
     ada.code(code_type="alpha", code_length="8")
     row = OneTimeCode.objects.get()
     assert (row.code_type, row.code_length) == (codes.CodeType.ALPHA, 8)
+
+
+def test_it_counts_the_first_guess_at_a_code_whose_contact_was_forgotten(ada: Customer) -> None:
+    wrong = other_than(ada.code())
+    ContactGuard.objects.all().delete()
+    assert ada.submit(wrong)[1:] == ("wrong_code", "4")
+    assert ContactGuard.objects.get().wrong_attempts == 1
+
+
+def test_it_reads_again_when_the_contact_was_forgotten_and_met_anew_in_between(
+    ada: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = other_than(ada.code())
+    decide, read = verifying._decide, []
+
+    def overtaken(*arguments: Any) -> Any:
+        read.append(1)
+        if len(read) == 1:
+            version = ContactGuard.objects.get().version
+            ContactGuard.objects.all().delete()
+            ContactGuard.objects.create(portal=ada.portal, contact_id=904, version=version, wrong_attempts=3)
+        return decide(*arguments)
+
+    monkeypatch.setattr(verifying, "_decide", overtaken)
+    assert ada.submit(wrong)[1:] == ("wrong_code", "4")
+    assert (len(read), ContactGuard.objects.get().wrong_attempts) == (2, 4)
