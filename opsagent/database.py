@@ -1,12 +1,13 @@
 """Prepared statements on Django's connection: for the few paths where round trips are the price of a request."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, Final, TypeVar
 
 import structlog
-from django.db import OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.dispatch import receiver
@@ -19,20 +20,38 @@ R = TypeVar("R")
 PLAN_SECONDS: Final = 10.0
 
 
+class _Kept(threading.local):
+    cursor: "Cursor[Any] | None" = None
+
+
+_kept = _Kept()
+
+
 def execute(sql: str, parameters: Mapping[str, Any]) -> "Cursor[Any]":
     """Run one statement, prepared on first use: one round trip, and outside a transaction a transaction of its own.
 
-    Its rows come as named tuples. Inside a transaction a failure undoes this statement only. Raises Django's database
-    exceptions.
+    Its rows come as named tuples, from a cursor that is this thread's: read them before the next call. Inside a
+    transaction a failure undoes this statement only. Raises Django's database exceptions.
     """
-    # Django's own cursors bind parameters in the client and never prepare; a psycopg cursor on its connection does.
-    connection.ensure_connection()
-    alone = transaction.atomic() if connection.in_atomic_block else nullcontext()
-    with connection.wrap_database_errors, alone:
-        cursor = Cursor(connection.connection, row_factory=namedtuple_row)
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.connection is None:
+        database.ensure_connection()
+    alone = transaction.atomic() if database.in_atomic_block else nullcontext()
+    with database.wrap_database_errors, alone:
         # PostgreSQL plans a prepared statement once. A plan made for tables that were nearly empty reads them whole when
         # they are full: every few seconds the statement's text changes, and a new plan is made.
-        return cursor.execute(f"{sql} -- {int(time.monotonic() // PLAN_SECONDS)}", parameters, prepare=True)
+        return _cursor_on(database.connection).execute(
+            f"{sql} -- {int(time.monotonic() // PLAN_SECONDS)}", parameters, prepare=True
+        )
+
+
+def _cursor_on(raw: Any) -> "Cursor[Any]":
+    # Django's own cursors bind parameters in the client and never prepare; a psycopg cursor on its connection does. It is
+    # kept, because a new one has to find out anew how every type is written and read: half the price of a statement.
+    cursor = _kept.cursor
+    if cursor is None or cursor.connection is not raw:
+        cursor = _kept.cursor = Cursor(raw, row_factory=namedtuple_row)
+    return cursor
 
 
 @receiver(connection_created)

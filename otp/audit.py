@@ -62,12 +62,18 @@ INSERT: Final = """
     FROM guard, unnest(%(actions)s::text[], %(references)s::uuid[], %(details)s::jsonb[])
                 AS event (action, reference, detail)
 """
-# The same for one event, which is nearly always; the values are those of `columns_of_one`.
-INSERT_ONE: Final = """
-    INSERT INTO otp_auditevent (portal_id, at, actor, actor_kind, action, contact, reference, detail)
-    SELECT %(portal_id)s, %(at)s, %(actor)s, %(actor_kind)s, %(action)s, guard.pseudonym, %(reference)s, %(detail)s::jsonb
-    FROM guard
-"""
+
+
+def insert_one(reference: str = "%(reference)s") -> str:
+    """Return the same for one event, which is nearly always; the values are those of `columns_of_one`.
+
+    `reference` may be an expression over `guard` instead.
+    """
+    return f"""
+        INSERT INTO otp_auditevent (portal_id, at, actor, actor_kind, action, contact, reference, detail)
+        SELECT %(portal_id)s, %(at)s, %(actor)s, %(actor_kind)s, %(action)s, guard.pseudonym, {reference}, %(detail)s::jsonb
+        FROM guard
+    """  # noqa: S608 (our own expression)
 
 
 # For deliveries: it draws on a `settled` in front of it, rows of otp_delivery whose outcome has just been written.
@@ -106,7 +112,7 @@ def columns(*, at: dt.datetime, actor: Actor, events: Iterable[Event]) -> dict[s
 
 
 def columns_of_one(*, at: dt.datetime, actor: Actor, event: Event) -> dict[str, Any]:
-    """Return the values of `INSERT_ONE`, besides the portal's."""
+    """Return the values of `insert_one`, besides the portal's."""
     return {
         "at": at,
         "actor": actor.name,

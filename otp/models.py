@@ -1,6 +1,11 @@
-"""Settings, codes and deliveries. The delivery rows are the queue; Celery only wakes somebody up to look at them."""
+"""Settings, codes and deliveries. The delivery rows are the queue; Celery only wakes somebody up to look at them.
+
+Constraints say what must hold between columns and rows, and no more, because every one is paid for with each code: numbers
+that only the product itself writes are plain, and rows that come with a code leave the portal's existence to the code.
+"""
 
 import datetime as dt
+import secrets
 from typing import Any
 from uuid import uuid4
 
@@ -34,6 +39,11 @@ class CodeVisibility(models.TextChoices):
     ALWAYS = "always", "Always"
     REVEAL = "reveal", "Only after giving a reason, which is recorded"
     NEVER = "never", "Never: they type what the customer reads out"
+
+
+def first_version() -> int:
+    """Return where the version of new settings begins: at random, so that nobody takes them for a portal's earlier ones."""
+    return secrets.randbelow(2**30)
 
 
 class OTPSettings(models.Model):
@@ -145,7 +155,7 @@ class OTPSettings(models.Model):
     )
 
     # raised by the database with every change (migration 0002): who read an older version knows it
-    version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
+    version = models.PositiveIntegerField(default=first_version, editable=False)
 
     class Meta:
         verbose_name = verbose_name_plural = "OTP settings"
@@ -194,13 +204,13 @@ class ContactGuard(models.Model):
     success, lift or lock, and the locks since the last success or lift.
     """
 
-    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
+    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
     contact_id = models.BigIntegerField()
-    wrong_attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
-    lock_count = models.PositiveSmallIntegerField(default=0, db_default=0)
+    wrong_attempts = models.SmallIntegerField(default=0, db_default=0)
+    lock_count = models.SmallIntegerField(default=0, db_default=0)
     locked_until = models.DateTimeField(null=True, blank=True)
     # raised by whoever changes anything that concerns the contact's codes: who read an older version begins again
-    version = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
+    version = models.BigIntegerField(default=0, db_default=0, editable=False)
     # What the audit log calls the contact. This row alone says who it is: with the row that knowledge is gone.
     pseudonym = models.UUIDField(default=uuid4, db_default=RandomUUID(), editable=False)
 
@@ -295,9 +305,9 @@ class OneTimeCode(models.Model):
     digest = models.BinaryField(max_length=32)
     # the shape by which a submitted text is recognised as a guess; NULL: unknown, any shape counts
     code_type = models.CharField(max_length=12, null=True)
-    code_length = models.PositiveSmallIntegerField(null=True)
-    wrong_attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
-    expiry_minutes = models.PositiveSmallIntegerField()
+    code_length = models.SmallIntegerField(null=True)
+    wrong_attempts = models.SmallIntegerField(default=0, db_default=0)
+    expiry_minutes = models.SmallIntegerField()
     outputs_code = models.BooleanField(default=True)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
@@ -311,7 +321,7 @@ class OneTimeCode(models.Model):
     class Meta:
         ordering = ("-created_at",)
         constraints = (
-            models.UniqueConstraint(fields=["portal", "request_key"], name="one_code_per_request"),
+            models.UniqueConstraint(fields=["request_key", "portal"], name="one_code_per_request"),
             models.CheckConstraint(
                 name="an_end_has_a_reason",
                 condition=Q(ended_at__isnull=True, end_reason__isnull=True)
@@ -326,10 +336,12 @@ class OneTimeCode(models.Model):
                 condition=Q(clears_property_on_success=False) | Q(end_reason=EndReason.USED, ended_at__isnull=False),
             ),
         )
+        # The column that tells rows apart comes first. Of indexes that look equally good to it PostgreSQL takes any, and in a
+        # table that grows fast they all do at first: none but the one for a portal's codes may serve by the portal alone.
         indexes = (
-            models.Index(fields=["portal", "contact_id", "-created_at"], name="codes_of_a_contact"),
             models.Index(fields=["portal", "-created_at"], name="codes_of_a_portal"),
-            models.Index(fields=["portal", "address_digest", "-created_at"], name="codes_of_an_address"),
+            models.Index(fields=["contact_id", "portal", "-created_at"], name="codes_of_a_contact"),
+            models.Index(fields=["address_digest", "portal", "-created_at"], name="codes_of_an_address"),
             models.Index(fields=["expires_at"], name="codes_to_expire", condition=Q(ended_at__isnull=True)),
             # entered when a code ends, so that making one pays nothing for it
             models.Index(
@@ -393,7 +405,7 @@ class Delivery(models.Model):
     """
 
     code = models.ForeignKey(OneTimeCode, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
-    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
+    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
     channel = models.CharField(max_length=24, choices=ChannelName.choices)
     # contact property: its name; workflow completion: the callback id; e-mail: empty, the code knows the address
     target = models.CharField(max_length=255, blank=True)
@@ -402,7 +414,7 @@ class Delivery(models.Model):
         default=DeliveryStatus.PENDING,
         choices=DeliveryStatus.choices,
     )
-    attempts = models.PositiveSmallIntegerField(default=0)
+    attempts = models.SmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     # a completion is lost when it reaches HubSpot before HubSpot has stored our answer: never send it sooner
     not_before = models.DateTimeField(null=True, blank=True)
@@ -481,7 +493,7 @@ class Verification(models.Model):
     `code` is the code that the decision was about, if there was one.
     """
 
-    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
+    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
     contact_id = models.BigIntegerField()
     request_key = models.CharField(max_length=300)
     source = models.CharField(max_length=8, choices=Source.choices)
@@ -490,7 +502,7 @@ class Verification(models.Model):
     )
     result = models.CharField(max_length=8, choices=VerificationResult.choices)
     reason = models.CharField(max_length=12, choices=VerificationReason.choices)
-    attempts_remaining = models.PositiveSmallIntegerField()
+    attempts_remaining = models.SmallIntegerField()
     verified_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
 

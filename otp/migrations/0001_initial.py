@@ -3,6 +3,7 @@ import django.contrib.postgres.indexes
 import django.core.validators
 import django.db.models.deletion
 import opsagent.encryption
+import otp.models
 import uuid
 import uuid_utils.compat
 from django.db import migrations, models
@@ -45,9 +46,9 @@ class Migration(migrations.Migration):
                 ("code", opsagent.encryption.EncryptedTextField(null=True)),
                 ("digest", models.BinaryField(max_length=32)),
                 ("code_type", models.CharField(max_length=12, null=True)),
-                ("code_length", models.PositiveSmallIntegerField(null=True)),
-                ("wrong_attempts", models.PositiveSmallIntegerField(db_default=0, default=0)),
-                ("expiry_minutes", models.PositiveSmallIntegerField()),
+                ("code_length", models.SmallIntegerField(null=True)),
+                ("wrong_attempts", models.SmallIntegerField(db_default=0, default=0)),
+                ("expiry_minutes", models.SmallIntegerField()),
                 ("outputs_code", models.BooleanField(default=True)),
                 ("created_at", models.DateTimeField()),
                 ("expires_at", models.DateTimeField()),
@@ -113,7 +114,7 @@ class Migration(migrations.Migration):
                         max_length=8,
                     ),
                 ),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("attempts", models.SmallIntegerField(default=0)),
                 ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
                 ("not_before", models.DateTimeField(blank=True, null=True)),
                 ("error", models.CharField(blank=True, max_length=100)),
@@ -124,6 +125,7 @@ class Migration(migrations.Migration):
                 (
                     "portal",
                     models.ForeignKey(
+                        db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -369,7 +371,7 @@ class Migration(migrations.Migration):
                         verbose_name="Days that records are kept",
                     ),
                 ),
-                ("version", models.PositiveIntegerField(db_default=1, default=1, editable=False)),
+                ("version", models.PositiveIntegerField(default=otp.models.first_version, editable=False)),
             ],
             options={
                 "verbose_name": "OTP settings",
@@ -426,7 +428,7 @@ class Migration(migrations.Migration):
                         max_length=12,
                     ),
                 ),
-                ("attempts_remaining", models.PositiveSmallIntegerField()),
+                ("attempts_remaining", models.SmallIntegerField()),
                 ("verified_at", models.DateTimeField(blank=True, null=True)),
                 ("created_at", models.DateTimeField()),
                 (
@@ -442,6 +444,7 @@ class Migration(migrations.Migration):
                 (
                     "portal",
                     models.ForeignKey(
+                        db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -499,10 +502,10 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("contact_id", models.BigIntegerField()),
-                ("wrong_attempts", models.PositiveSmallIntegerField(db_default=0, default=0)),
-                ("lock_count", models.PositiveSmallIntegerField(db_default=0, default=0)),
+                ("wrong_attempts", models.SmallIntegerField(db_default=0, default=0)),
+                ("lock_count", models.SmallIntegerField(db_default=0, default=0)),
                 ("locked_until", models.DateTimeField(blank=True, null=True)),
-                ("version", models.PositiveBigIntegerField(db_default=0, default=0, editable=False)),
+                ("version", models.BigIntegerField(db_default=0, default=0, editable=False)),
                 (
                     "pseudonym",
                     models.UUIDField(
@@ -512,6 +515,7 @@ class Migration(migrations.Migration):
                 (
                     "portal",
                     models.ForeignKey(
+                        db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -594,15 +598,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="onetimecode",
-            index=models.Index(fields=["portal", "contact_id", "-created_at"], name="codes_of_a_contact"),
-        ),
-        migrations.AddIndex(
-            model_name="onetimecode",
             index=models.Index(fields=["portal", "-created_at"], name="codes_of_a_portal"),
         ),
         migrations.AddIndex(
             model_name="onetimecode",
-            index=models.Index(fields=["portal", "address_digest", "-created_at"], name="codes_of_an_address"),
+            index=models.Index(fields=["contact_id", "portal", "-created_at"], name="codes_of_a_contact"),
+        ),
+        migrations.AddIndex(
+            model_name="onetimecode",
+            index=models.Index(fields=["address_digest", "portal", "-created_at"], name="codes_of_an_address"),
         ),
         migrations.AddIndex(
             model_name="onetimecode",
@@ -620,7 +624,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="onetimecode",
-            constraint=models.UniqueConstraint(fields=("portal", "request_key"), name="one_code_per_request"),
+            constraint=models.UniqueConstraint(fields=("request_key", "portal"), name="one_code_per_request"),
         ),
         migrations.AddConstraint(
             model_name="onetimecode",

@@ -32,6 +32,8 @@ from otp.models import (
 )
 from otp.services.contact import (
     CLAIM,
+    InvalidAddress,
+    MissingAddress,
     NotConnected,
     Overtaken,
     RequestKeyTaken,
@@ -147,7 +149,8 @@ def issue_code(
     `callback_id` a workflow step can be made to wait; it is then completed no sooner than two seconds after the latest
     call of this function for it.
 
-    Costs two round trips to the database, one to read and one to write.
+    Costs one round trip to the database for a contact's first code in 24 hours; two otherwise, one to read and one to
+    write.
 
     Raises NotConnected, MissingAddress, InvalidAddress, RequestKeyTaken, after which nothing has changed, and
     RateLimited, which leaves a line in the audit log.
@@ -182,6 +185,12 @@ def issue_code(
 
 
 def _issue(request: _Request) -> "Issued | RateLimited":
+    as_remembered = _portals.get(request.portal_id)
+    if as_remembered is not None:
+        try:
+            return _make(request, as_remembered, first_of_the_day=True)
+        except (Overtaken, MissingAddress, InvalidAddress):
+            pass  # it is not as simple as that, or not as remembered
     known = _read(request)
     if known is None or not known.connected:
         raise NotConnected
@@ -191,7 +200,9 @@ def _issue(request: _Request) -> "Issued | RateLimited":
         OTPSettings.objects.get_or_create(portal_id=request.portal_id)
         raise Overtaken
     if known.portal_limit_minute is None:
+        _remember(request.portal_id, known)
         return _make(request, known)
+    _portals.pop(request.portal_id, None)
     with transaction.atomic():
         # Only in a portal with a ceiling do contacts wait for each other: it is counted exactly, or not at all. The contact
         # is locked first, as everywhere, so that nobody waits in a circle; what was read before may be history by now.
@@ -200,7 +211,7 @@ def _issue(request: _Request) -> "Issued | RateLimited":
         known = _read(request)
         if known.earlier is not None:
             return _repeat(request, known.earlier)
-        return _make(request, known, _over_the_portals_limit(request, known.portal_limit_minute))
+        return _make(request, known, refusal=_over_the_portals_limit(request, known.portal_limit_minute))
 
 
 # What an issue depends on. `made_at`: when the contact's codes of the last 24 hours were made, the newest first.
@@ -208,7 +219,7 @@ _READ: Final = """
     SELECT portal.disconnected_at IS NULL AS connected,
            %(completion_scope)s = ANY (oauth.scopes) AS may_complete,
            earlier.id AS earlier,
-           settings.code_type, settings.code_length, settings.expiry_minutes, settings.output_code,
+           settings.version AS settings_version, settings.code_type, settings.code_length, settings.expiry_minutes, settings.output_code,
            settings.store_in_property, settings.property_name, settings.send_email, settings.wait_until_delivered,
            settings.resend_policy, settings.contact_limit_10_minutes, settings.contact_limit_day,
            settings.resend_cooldown_seconds, settings.portal_limit_minute,
@@ -242,10 +253,33 @@ def _read(request: _Request) -> Any:
     ).fetchone()
 
 
-def _make(request: _Request, known: Any, refusal: RateLimited | None = None) -> "Issued | RateLimited":
-    """Write a new code, or the audit line that says why there is none. Raises Overtaken."""
+# What this process last read of portals, without anything about a contact: enough to make a contact's first code of the
+# day at once. The statement that writes it makes sure that nothing has changed since.
+_portals: Final[dict[int, Any]] = {}
+_PORTALS_REMEMBERED: Final = 1000
+
+
+def _remember(portal_id: int, known: Any) -> None:
+    if len(_portals) >= _PORTALS_REMEMBERED:
+        _portals.clear()
+    _portals[portal_id] = known._replace(
+        guard_id=None, version=None, wrong_attempts=None, lock_count=None, locked_until=None, made_at=None
+    )
+
+
+def _make(
+    request: _Request, known: Any, *, refusal: RateLimited | None = None, first_of_the_day: bool = False
+) -> "Issued | RateLimited":
+    """Write a new code, or the audit line that says why there is none. Raises Overtaken.
+
+    With `first_of_the_day` nothing was read: it is the statement that makes sure that this is a new request of a contact
+    who was given no code for a day, in a portal that is as `known` says.
+    """
     address = checked_address(request.address)
-    claim = claim_as_read(request.portal_id, request.contact_id, known)
+    if first_of_the_day:
+        claim = _claim_at_once(request, known)
+    else:
+        claim = claim_as_read(request.portal_id, request.contact_id, known)
     refusal = _over_the_contacts_limits(request, known) or refusal
     if refusal is not None:
         detail = {"limit": refusal.limit.value, "retry_at": refusal.retry_at.isoformat()}
@@ -258,7 +292,9 @@ def _make(request: _Request, known: Any, refusal: RateLimited | None = None) -> 
     deliveries = list(_deliveries(code, request, known))
     written = execute(
         _writing(
-            supersedes=bool(known.made_at) and known.resend_policy == ResendPolicy.REPLACE, deliveries=len(deliveries)
+            _CLAIM_AT_ONCE if first_of_the_day else CLAIM,
+            supersedes=bool(known.made_at) and known.resend_policy == ResendPolicy.REPLACE,
+            deliveries=len(deliveries),
         ),
         claim
         | _code_columns(code, address)
@@ -270,8 +306,44 @@ def _make(request: _Request, known: Any, refusal: RateLimited | None = None) -> 
     return Issued(code, deliveries, repeated=False)
 
 
+# In place of CLAIM: what would have been read first is a condition here, and the guard's version is compared with the one
+# that this very statement saw, so that of several at once one alone finds its row.
+_CLAIM_AT_ONCE: Final = """
+    seen AS (
+        SELECT guard.id, guard.version
+        FROM hubspot_integration_portal AS portal
+        JOIN otp_otpsettings AS settings ON settings.portal_id = portal.id
+        LEFT JOIN hubspot_integration_oauthgrant AS oauth ON oauth.portal_id = portal.id
+        LEFT JOIN otp_contactguard AS guard ON guard.portal_id = portal.id AND guard.contact_id = %(contact_id)s
+        WHERE portal.id = %(portal_id)s AND portal.disconnected_at IS NULL
+          AND settings.version = %(settings_version)s
+          AND (%(completion_scope)s = ANY (oauth.scopes)) IS NOT DISTINCT FROM %(may_complete)s::boolean
+          AND NOT EXISTS (
+              SELECT FROM otp_onetimecode
+              WHERE portal_id = %(portal_id)s AND contact_id = %(contact_id)s AND created_at > %(day_ago)s)
+          AND NOT EXISTS (
+              SELECT FROM otp_onetimecode WHERE portal_id = %(portal_id)s AND request_key = %(request_key)s)
+    ),
+    guard AS (
+        INSERT INTO otp_contactguard AS guard (portal_id, contact_id) SELECT %(portal_id)s, %(contact_id)s FROM seen
+        ON CONFLICT (portal_id, contact_id) DO UPDATE SET version = guard.version + 1
+        WHERE (guard.id, guard.version) = (SELECT id, version FROM seen)
+        RETURNING guard.pseudonym
+    )
+"""
+
+
+def _claim_at_once(request: _Request, known: Any) -> dict[str, Any]:
+    return {
+        "settings_version": known.settings_version,
+        "may_complete": known.may_complete,
+        "completion_scope": COMPLETION_SCOPE,
+        "day_ago": request.now - _DAY,
+    }
+
+
 @functools.cache
-def _writing(*, supersedes: bool, deliveries: int) -> str:
+def _writing(claim: str, *, supersedes: bool, deliveries: int) -> str:
     """Return the statement that writes a code, its deliveries and the audit line, or none of them.
 
     One statement per number of deliveries: single values are bound in a fraction of the time that arrays take.
@@ -282,7 +354,7 @@ def _writing(*, supersedes: bool, deliveries: int) -> str:
         for n in range(deliveries)
     )
     delivery = f"delivery AS ({_DELIVER.format(rows=rows)})," if deliveries else ""
-    return f"WITH {CLAIM}, {superseded} {delivery} code AS ({_INSERT}) {audit.INSERT_ONE}"
+    return f"WITH {claim}, {superseded} {delivery} code AS ({_INSERT}) {audit.insert_one()}"
 
 
 _SUPERSEDE: Final = """
@@ -307,7 +379,7 @@ _DELIVER: Final = """
     SELECT %(reference)s, %(portal_id)s, wanted.*, 'pending', 0, ''
     FROM guard, (VALUES {rows}) AS wanted (channel, target, next_attempt_at, not_before)
 """
-_REFUSE: Final = f"WITH {CLAIM} {audit.INSERT_ONE}"
+_REFUSE: Final = f"WITH {CLAIM} {audit.insert_one()}"
 
 
 def _new_code(request: _Request, address: str, known: Any) -> OneTimeCode:
