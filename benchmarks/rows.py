@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from hubspot_integration.models import Portal
 from otp import codes
-from otp.models import ChannelName, Delivery, OneTimeCode, Source
+from otp.models import ChannelName, ContactGuard, Delivery, OneTimeCode, Source
 from tests import factories
 
 CODE = "482951"
@@ -47,6 +47,9 @@ def live_codes(portal_id: int, first: int, count: int, *, mails: bool = False) -
     now = timezone.now()
     for start in range(first, first + count, _BATCH):
         made = [_code(portal_id, contact, now) for contact in range(start, min(start + _BATCH, first + count))]
+        ContactGuard.objects.bulk_create(
+            [ContactGuard(portal_id=portal_id, contact_id=code.contact_id) for code in made], ignore_conflicts=True
+        )
         OneTimeCode.objects.bulk_create(made)
         if mails:
             Delivery.objects.bulk_create(

@@ -28,7 +28,7 @@ WAKE_STEP: Final = 0.25
 END_STEP: Final = 1000
 LONGEST_STRETCH: Final = 4.0
 QUIET_SECONDS: Final = 1.0
-GATHER_SECONDS: Final = 0.005
+GATHER_SECONDS: Final = 0.05
 SWEEP_KEY: Final = "swept-at"
 """Where the broker keeps when a worker last swept, in seconds: what operators go by to see worker and beat alive."""
 
@@ -66,12 +66,15 @@ def wake(portal_id: int, *channels: str, at: dt.datetime | None = None) -> None:
 def wake_in_background(portal_id: int, *channels: str) -> None:
     """Do the same from a thread of this process, so that a request neither waits for the broker nor pays for it.
 
-    What many requests ask for at the same moment leaves in one message. A process that ends loses at most a few
-    milliseconds' worth of it, and the sweep finds that.
+    The first wake leaves at once; what is asked for again within a few milliseconds leaves together. A process that ends
+    loses at most that much, and the sweep finds it.
     """
     global _waker  # noqa: PLW0603 (one thread per process)
+    wanted = {(portal_id, channel) for channel in channels}
+    if wanted <= _to_wake:
+        return
     with _asked:
-        _to_wake.update((portal_id, channel) for channel in channels)
+        _to_wake.update(wanted)
         if _waker is None:
             _waker = threading.Thread(target=_wake_for_ever, name="waker", daemon=True)
             _waker.start()
@@ -79,15 +82,19 @@ def wake_in_background(portal_id: int, *channels: str) -> None:
 
 
 def _wake_for_ever() -> None:
+    woken: dict[tuple[int, str], float] = {}
     while True:
         with _asked:
-            while not _to_wake:
-                _asked.wait()
-            wanted = sorted(_to_wake)
-            _to_wake.clear()
-        for portal_id, pairs in itertools.groupby(wanted, key=operator.itemgetter(0)):
+            now = time.monotonic()
+            woken = {pair: at for pair, at in woken.items() if at > now - GATHER_SECONDS}
+            ready = sorted(_to_wake - woken.keys())
+            if not ready:
+                _asked.wait(GATHER_SECONDS if _to_wake else None)
+                continue
+            _to_wake.difference_update(ready)
+            woken |= dict.fromkeys(ready, now)
+        for portal_id, pairs in itertools.groupby(ready, key=operator.itemgetter(0)):
             wake(portal_id, *(channel for _, channel in pairs))
-        time.sleep(GATHER_SECONDS)
 
 
 def _begin_anew() -> None:

@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from django.http import HttpResponse
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from hubspot_integration import workflow_actions
@@ -35,7 +35,7 @@ class GenerateOTPAction(APIView):
 
     authentication_classes = (WorkflowActionSignature,)
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         """Translate in, issue, translate out."""
         return workflow_action.respond(request, _answer)
 

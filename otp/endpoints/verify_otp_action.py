@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from django.http import HttpResponse
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from hubspot_integration import workflow_actions
@@ -41,7 +41,7 @@ class VerifyOTPAction(APIView):
 
     authentication_classes = (WorkflowActionSignature,)
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         """Translate in, verify, translate out."""
         return workflow_action.respond(request, _answer)
 

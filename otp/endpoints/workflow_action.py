@@ -4,10 +4,11 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import orjson
+from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework import status
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from hubspot_integration import workflow_actions
 from hubspot_integration.models import Portal
@@ -23,15 +24,18 @@ class InvalidInput(Exception):
     """An input of the step cannot be used. The message names the field and the remedy."""
 
 
-def respond(request: Request, answer: Callable[[Execution, dt.datetime], dict[str, Any]]) -> Response:
+def respond(request: Request, answer: Callable[[Execution, dt.datetime], dict[str, Any]]) -> HttpResponse:
     """Read an execution and send what `answer` makes of it now; 400 for a body that cannot be answered."""
     try:
         execution = workflow_actions.parse_execution(request._request.body)  # noqa: SLF001 (the bytes, as signed)
     except workflow_actions.InvalidEnvelope as error:
-        return Response(
-            {"error": {"code": "invalid_request", "message": str(error)}}, status=status.HTTP_400_BAD_REQUEST
-        )
-    return Response(answer(execution, timezone.now()))
+        return _json({"error": {"code": "invalid_request", "message": str(error)}}, status.HTTP_400_BAD_REQUEST)
+    return _json(answer(execution, timezone.now()))
+
+
+def _json(content: dict[str, Any], status_code: int = status.HTTP_200_OK) -> HttpResponse:
+    # DRF's own Response is a template that is rendered later; for one format that is a tenth of a request's time.
+    return HttpResponse(orjson.dumps(content), content_type="application/json", status=status_code)
 
 
 def is_connected(execution: Execution) -> bool:
