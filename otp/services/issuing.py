@@ -297,7 +297,7 @@ def _make(
             deliveries=len(deliveries),
         ),
         claim
-        | _code_columns(code, address)
+        | _code_columns(code)
         | _delivery_columns(deliveries)
         | _event_columns(request, Event(request.action, code.pk)),
     )
@@ -383,10 +383,11 @@ _REFUSE: Final = f"WITH {CLAIM} {audit.insert_one()}"
 
 
 def _new_code(request: _Request, address: str, known: Any) -> OneTimeCode:
-    overrides = request.overrides
+    overrides, pepper = request.overrides, django_settings.CODE_PEPPERS[0]
     code_type = CodeType(overrides.code_type or known.code_type)
     code_length = overrides.code_length or known.code_length
     expiry_minutes = overrides.expiry_minutes or known.expiry_minutes
+    code = codes.generate(code_type, code_length)
     return OneTimeCode(
         id=new_reference(),
         portal_id=request.portal_id,
@@ -395,35 +396,37 @@ def _new_code(request: _Request, address: str, known: Any) -> OneTimeCode:
         source=request.source,
         workflow_id=request.workflow_id,
         address=address,
+        address_digest=codes.address_digests(peppers=(pepper,), portal_id=request.portal_id, address=address)[0],
         first_name=(request.first_name or None) if known.send_email else None,  # nothing else greets by name
         language=request.language,
-        code=codes.generate(code_type, code_length),
+        code=code,
+        digest=codes.digest(
+            pepper=pepper, portal_id=request.portal_id, contact_id=request.contact_id, address=address, code=code
+        ),
         code_type=code_type,
         code_length=code_length,
+        wrong_attempts=0,
         expiry_minutes=expiry_minutes,
         outputs_code=known.output_code,
         created_at=request.now,
         expires_at=request.now + dt.timedelta(minutes=expiry_minutes),
+        clears_property_on_success=False,
     )
 
 
-def _code_columns(code: OneTimeCode, address: str) -> dict[str, Any]:
-    pepper, portal_id = django_settings.CODE_PEPPERS[0], code.portal_id
-    plain = code.code or ""
+def _code_columns(code: OneTimeCode) -> dict[str, Any]:
     return {
-        "portal_id": portal_id,
+        "portal_id": code.portal_id,
         "contact_id": code.contact_id,
         "request_key": code.request_key,
         "source": code.source,
         "workflow_id": code.workflow_id,
-        "address": encrypt(address),
-        "address_digest": codes.address_digests(peppers=(pepper,), portal_id=portal_id, address=address)[0],
+        "address": encrypt(code.address),
+        "address_digest": code.address_digest,
         "first_name": encrypt(code.first_name) if code.first_name else None,
         "language": code.language,
-        "code": encrypt(plain),
-        "digest": codes.digest(
-            pepper=pepper, portal_id=portal_id, contact_id=code.contact_id, address=address, code=plain
-        ),
+        "code": encrypt(code.code or ""),
+        "digest": code.digest,
         "code_type": code.code_type,
         "code_length": code.code_length,
         "expiry_minutes": code.expiry_minutes,
