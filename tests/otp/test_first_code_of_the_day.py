@@ -1,15 +1,19 @@
 """A contact's first code of the day is made from what the process remembers of the portal: as if it had been read just now."""
 
 import datetime as dt
+import threading
 from typing import Any
 
 import pytest
 import time_machine
+from django.db import connection, transaction
 
 from hubspot_integration.models import OAuthGrant, Portal
+from otp import services
 from otp.models import ContactGuard, Delivery, OneTimeCode, OTPSettings
 from otp.services import issuing
 from tests import factories
+from tests.hubspot import eventually
 from tests.otp.test_generate_otp_action import execution, outputs
 from tests.otp.test_limits import error, generate, limit
 from tests.otp.test_verify_otp_action import at_once
@@ -104,6 +108,13 @@ def test_it_counts_as_a_request_that_was_answered(portal: Portal) -> None:
     assert OneTimeCode.objects.filter(contact_id__in=(904, 905)).count() == 1
 
 
+def test_a_request_is_known_again_after_days(portal: Portal) -> None:
+    first = generate(portal, callbackId="ap-1")
+    with time_machine.travel(dt.datetime.now(dt.UTC) + dt.timedelta(days=2)):
+        again = generate(portal, callbackId="ap-1")
+    assert (again["otp_reference"], again["otp_error"]) == (first["otp_reference"], "expired")
+
+
 def test_it_leaves_a_contacts_guess_budget_alone(portal: Portal) -> None:
     ContactGuard.objects.create(portal=portal, contact_id=904, wrong_attempts=3, lock_count=1)
     generate(portal)
@@ -127,3 +138,39 @@ def test_many_executions_at_once_stay_within_the_limits(portal: Portal) -> None:
     answers = at_once([lambda: error(generate(portal))] * 12)
     assert sorted(answers) == [""] * 3 + ["rate_limited"] * 9
     assert OneTimeCode.objects.filter(contact_id=904, ended_at=None).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_known", [False, True])
+def test_it_waits_for_whoever_was_first_and_counts_that_code(portal: Portal, *, is_known: bool) -> None:
+    limit(portal, contact_limit_10_minutes=1)
+    met(portal)
+    if is_known:
+        ContactGuard.objects.create(portal=portal, contact_id=904)
+    answers: list[str] = []
+
+    def ask() -> None:
+        try:
+            answers.append(error(generate(portal)))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=ask)
+    with transaction.atomic():
+        services.lock_contact(portal_id=portal.id, contact_id=904)
+        factories.OneTimeCodeFactory.create(portal=portal, contact_id=904)
+        thread.start()
+        until_somebody_waits_for_a_lock()
+    thread.join()
+    assert answers == ["rate_limited"]
+
+
+def until_somebody_waits_for_a_lock() -> None:
+    """Return when another connection waits for a lock."""
+
+    def waits() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(cursor.fetchone()[0])
+
+    eventually(waits)
