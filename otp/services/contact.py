@@ -1,7 +1,8 @@
 """What issuing and verifying share: one contact at a time, and whose code it is.
 
-Both read in one statement, decide in Python, and write in one statement; the guard's version makes sure that nothing
-came between. Two round trips, each a transaction of its own, and no lock is held while Python thinks.
+What usually happens, a contact's first code of the day and the right answer, each has a statement of its own that writes
+on condition. Everything else is read in one statement, decided in Python, and written in one statement; the guard's
+version makes sure that nothing came between. Each is a transaction of its own: no lock is held while Python thinks.
 """
 
 import datetime as dt

@@ -153,9 +153,14 @@ def _parameters(request: _Request, address: str) -> dict[str, Any]:
         "address_digests": codes.address_digests(
             peppers=django_settings.CODE_PEPPERS, portal_id=request.portal_id, address=address
         ),
-        "made_after": request.now - REMEMBERED_FOR - _LONGEST_LIFE,  # what the index can tell
+        "made_after": _earliest(request.now),
         "expired_after": request.now - REMEMBERED_FOR,
     }
+
+
+def _earliest(now: dt.datetime) -> dt.datetime:
+    """Return when a code that is remembered was made at the earliest: what the index can tell."""
+    return now - REMEMBERED_FOR - _LONGEST_LIFE
 
 
 def _verify_at_once(request: _Request, address: str) -> Verification | None:
@@ -166,12 +171,15 @@ def _verify_at_once(request: _Request, address: str) -> Verification | None:
     reason = VerificationReason.VERIFIED
     inserted = execute(
         _VERIFY_AT_ONCE,
-        _parameters(request, address)
-        | _decision(request, reason, attempts_remaining=0)
+        _decision(request, reason, attempts_remaining=0)
         | audit.columns_of_one(
             at=request.now, actor=request.actor, event=Event(Action.CODE_CHECKED, None, {"reason": reason.value})
         )
-        | {"digests": _digests(request, address, guess), "clear_property": request.clear_property},
+        | {
+            "digests": _digests(request, address, guess),
+            "made_after": _earliest(request.now),
+            "clear_property": request.clear_property,
+        },
     ).fetchone()
     return None if inserted is None else _written(inserted, request, reason, 0)
 
@@ -311,8 +319,8 @@ _COUNT: Final = """
     )
 """
 # For the right answer: everything that would have been read first is a condition here, and the guard's version is compared
-# with the one that this very statement saw. (How long the comparison of digests takes tells nothing about a code to whom
-# the pepper is unknown.)
+# with the one that this very statement saw. A digest stands for code and address. How long comparing it takes tells nothing
+# to whom the pepper is unknown.
 _VERIFY_AT_ONCE: Final = f"""
     WITH seen AS (
         SELECT newest.id AS code_id, guard.id AS guard_id, guard.version
@@ -321,7 +329,6 @@ _VERIFY_AT_ONCE: Final = f"""
         CROSS JOIN LATERAL (
             SELECT id, digest, ended_at, expires_at FROM otp_onetimecode
             WHERE portal_id = %(portal_id)s AND contact_id = %(contact_id)s AND created_at > %(made_after)s
-              AND address_digest = ANY (%(address_digests)s)
             ORDER BY created_at DESC, id DESC LIMIT 1
         ) AS newest
         WHERE portal.id = %(portal_id)s AND portal.disconnected_at IS NULL

@@ -13,10 +13,9 @@ from otp import services
 from otp.models import ContactGuard, Delivery, OneTimeCode, OTPSettings
 from otp.services import issuing
 from tests import factories
-from tests.hubspot import eventually
 from tests.otp.test_generate_otp_action import execution, outputs
 from tests.otp.test_limits import error, generate, limit
-from tests.otp.test_verify_otp_action import at_once
+from tests.otp.test_verify_otp_action import at_once, until_somebody_waits_for_a_lock
 
 FIRST = iter(range(1000, 2000))
 
@@ -163,14 +162,3 @@ def test_it_waits_for_whoever_was_first_and_counts_that_code(portal: Portal, *, 
         until_somebody_waits_for_a_lock()
     thread.join()
     assert answers == ["rate_limited"]
-
-
-def until_somebody_waits_for_a_lock() -> None:
-    """Return when another connection waits for a lock."""
-
-    def waits() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            return bool(cursor.fetchone()[0])
-
-    eventually(waits)

@@ -118,6 +118,17 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
     return [given[number] for number in range(len(calls))]
 
 
+def until_somebody_waits_for_a_lock() -> None:
+    """Return when another connection waits for a lock."""
+
+    def waits() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(cursor.fetchone()[0])
+
+    eventually(waits)
+
+
 @pytest.fixture
 def ada(portal: Portal) -> Customer:
     """A contact of the portal."""
@@ -782,3 +793,24 @@ def test_it_reads_again_when_the_contact_was_forgotten_and_met_anew_in_between(
     monkeypatch.setattr(verifying, "_decide", overtaken)
     assert ada.submit(wrong)[1:] == ("wrong_code", "4")
     assert (len(read), ContactGuard.objects.get().wrong_attempts) == (2, 4)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_waits_for_whoever_was_first_and_sees_that_the_code_is_used(ada: Customer) -> None:
+    code = ada.code()
+    answers: list[tuple[str, ...]] = []
+
+    def ask() -> None:
+        try:
+            answers.append(ada.submit(code))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=ask)
+    with transaction.atomic():
+        services.lock_contact(portal_id=ada.portal.id, contact_id=904)
+        OneTimeCode.objects.all().end(EndReason.USED, timezone.now())
+        thread.start()
+        until_somebody_waits_for_a_lock()
+    thread.join()
+    assert answers[0][:2] == ("invalid", "already_used")
