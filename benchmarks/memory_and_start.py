@@ -64,8 +64,8 @@ def _install(stack: contextlib.ExitStack) -> str:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     say("  installing the packages of production into an environment of their own …")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-r", ROOT / "requirements.txt"], check=True)
+    pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-r", str(ROOT / "requirements.txt")], check=True)
     return str(folder / "bin")
 
 
