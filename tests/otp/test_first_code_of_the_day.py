@@ -78,8 +78,8 @@ def test_a_disconnected_portal_gets_none(portal: Portal) -> None:
 
 
 def test_a_step_waits_as_long_as_the_portal_grants_its_completion(portal: Portal) -> None:
-    limit(portal, store_in_property=True, property_name="otp", wait_until_delivered=True)
-    states = []
+    OTPSettings.objects.update(store_in_property=True, property_name="otp", wait_until_delivered=True)
+    states: list[str] = []
     for scopes in (["automation"], ["oauth"], ["automation"], None):
         if scopes is None:
             OAuthGrant.objects.all().delete()
