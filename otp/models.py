@@ -42,8 +42,11 @@ class CodeVisibility(models.TextChoices):
 
 
 def first_version() -> int:
-    """Return where the version of new settings begins: at random, so that nobody takes them for a portal's earlier ones."""
-    return secrets.randbelow(2**30)
+    """Return where the version of new settings begins: at random, so that nobody takes them for a portal's earlier ones.
+
+    Never 0, which stands for settings that are not made yet.
+    """
+    return 1 + secrets.randbelow(500_000_000)
 
 
 class OTPSettings(models.Model):

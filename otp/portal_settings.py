@@ -28,14 +28,14 @@ def change(
 ) -> OTPSettings:
     """Store the values that differ from the present ones; return the settings.
 
-    `values`: field of OTPSettings → valid value. `version` is the one that whoever changes them has seen; None: the
-    change does not depend on it. What changed, from what to what, is recorded under the `actor`'s name. Raises
-    ChangedMeanwhile, having changed nothing.
+    `values`: field of OTPSettings → valid value. `version` is the one that whoever changes them has seen, 0 if there were
+    no settings yet; None: the change does not depend on it. What changed, from what to what, is recorded under the
+    `actor`'s name. Raises ChangedMeanwhile, having changed nothing.
     """
     with transaction.atomic():
-        OTPSettings.objects.get_or_create(portal=portal)
+        _, is_new = OTPSettings.objects.get_or_create(portal=portal)
         settings = OTPSettings.objects.select_for_update().get(portal=portal)
-        if version is not None and version != settings.version:
+        if version is not None and version != (0 if is_new else settings.version):
             raise ChangedMeanwhile(
                 AuditEvent.objects.filter(portal=portal, action=Action.SETTINGS_CHANGED).order_by("-at", "-id").first()
             )

@@ -90,7 +90,7 @@ def settings_page(request: HttpRequest, member: PortalMember) -> HttpResponse:
             portal=portal,
             actor=_name(member),
             values=form.cleaned_data,
-            version=int(seen) if seen.isascii() and seen.isdigit() and len(seen) < len("4294967296") else None,
+            version=int(seen) if seen.isascii() and seen.isdigit() and len(seen) < len("2147483648") else None,
             now=now,
         )
     except ChangedMeanwhile as error:
@@ -237,7 +237,7 @@ def _form(portal: Portal, data: QueryDict | None = None) -> SettingsForm:
 
 
 def _settings(portal: Portal) -> OTPSettings:
-    return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal)
+    return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal, version=0)
 
 
 def _as_typed(portal: Portal, form: SettingsForm | PolicyForm) -> OTPSettings:

@@ -151,7 +151,7 @@ def mailbox(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Mail
     controller = ServerController(mailbox, hostname="127.0.0.1", port=mailbox.port, **getattr(request, "param", {}))
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", mailbox.port
-    settings.EMAIL_TIMEOUT = 0.3
+    settings.EMAIL_TIMEOUT = 1.0
     controller.start()
     mailbox.connections = 0  # the controller has knocked itself, to see whether the server is up
     yield mailbox

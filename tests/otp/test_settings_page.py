@@ -410,6 +410,14 @@ def test_it_changes_nothing_when_the_page_is_opened(admin: Admin) -> None:
     assert admin.settings().code_length == 4
 
 
+def test_of_two_who_saw_no_settings_the_second_is_told_of_the_firsts(admin: Admin) -> None:
+    admin.settings().delete()
+    data = admin.opens().filled_in({"Code Length": "4"})
+    admin.saves({"Code Length": "8"})
+    assert admin.client.post(PATH, data, secure=True).status_code == 409
+    assert admin.settings().code_length == 8
+
+
 def test_it_trims_and_keeps_one_kind_of_line_break(admin: Admin) -> None:
     admin.saves(
         {"Email Subject": "  Code \r\n", "Greeting": "\tHi ", "Body Text": "\r\n one\r\n\r\ntwo \rthree\u2028 "}
