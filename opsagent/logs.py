@@ -7,20 +7,12 @@ go through the same redaction. Redaction is a second net: the first is that no c
 import logging
 import logging.config
 import re
-import time
-import uuid
-from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
-from django.http import HttpRequest, HttpResponse
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-log = structlog.get_logger(__name__)
-
 REDACTED: Final = "[redacted]"
-_QUIET: Final = ("/hubspot/", "/static/", "/healthz", "/readyz", "/metrics")
-_REFUSED: Final = 400
 _SECRET_KEYS: Final = re.compile(
     r"code$|token|secret|password|pepper|authorization|signature|cookie|address|email|recipient|body", re.IGNORECASE
 )
@@ -81,7 +73,7 @@ def logging_config(level: str) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            # Django logs each anticipated 4xx as a warning; RequestContext already tells.
+            # Django logs each anticipated 4xx as a warning; opsagent.request_log already tells.
             "django.request": {"level": "ERROR"},
             "django.security.DisallowedHost": {"level": "CRITICAL"},
             "celery.app.trace": {"level": "WARNING"},
@@ -104,35 +96,3 @@ def configure(config: dict[str, Any]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-
-
-class RequestContext:
-    """Middleware: a request id on every log line and in the answer's `X-Request-ID`, and a line for every answer.
-
-    But for those that would drown the others: probes, static files, and what HubSpot's servers call with success, which
-    has lines of its own.
-    """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request."""
-        request_id = uuid.uuid4().hex
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        began = time.monotonic()
-        try:
-            response = self.get_response(request)
-            if response.status_code >= _REFUSED or not request.path_info.startswith(_QUIET):
-                # the path alone: what stands behind the question mark may be a secret
-                log.info(
-                    "answered",
-                    method=request.method,
-                    path=request.path_info,
-                    status_code=response.status_code,
-                    milliseconds=round(1000 * (time.monotonic() - began)),
-                )
-        finally:
-            structlog.contextvars.clear_contextvars()
-        response["X-Request-ID"] = request_id
-        return response

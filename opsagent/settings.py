@@ -160,7 +160,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "opsagent.health.AnyHost",
-    "opsagent.logs.RequestContext",
+    "opsagent.request_log.RequestLog",
     "opsagent.signed_calls.StraightToTheView",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -66,7 +66,7 @@ def wake(portal_id: int, *channels: str, at: dt.datetime | None = None) -> None:
 def wake_in_background(portal_id: int, *channels: str) -> None:
     """Do the same from a thread of this process, so that a request neither waits for the broker nor pays for it.
 
-    The first wake leaves at once; what is asked for again within a few milliseconds leaves together. A process that ends
+    The first wake leaves at once; what is asked for again within `GATHER_SECONDS` leaves together. A process that ends
     loses at most that much, and the sweep finds it.
     """
     global _waker  # noqa: PLW0603 (one thread per process)

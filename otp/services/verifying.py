@@ -220,7 +220,8 @@ def _check(request: _Request, address: str, known: Any, remembered: list[OneTime
     inserted = execute(
         _WRITE.get(reason, _WRITE_DECISION),
         claim(guard)
-        | _decision(request, reason, code_id=None if code is None else code.pk, attempts_remaining=attempts_remaining)
+        | {"code_id": None if code is None else code.pk}
+        | _decision(request, reason, attempts_remaining=attempts_remaining)
         | audit.columns(at=now, actor=request.actor, events=events)
         | _changes(request, reason, live),
     ).fetchone()
@@ -279,7 +280,7 @@ _INSERT: Final = """
 _DECISION: Final = f"event AS ({audit.INSERT}) {_INSERT.format(code='%(code_id)s')}"
 
 
-def _decision(request: _Request, reason: VerificationReason, *, attempts_remaining: int, **more: Any) -> dict[str, Any]:
+def _decision(request: _Request, reason: VerificationReason, *, attempts_remaining: int) -> dict[str, Any]:
     return {
         "portal_id": request.portal_id,
         "contact_id": request.contact_id,
@@ -290,7 +291,6 @@ def _decision(request: _Request, reason: VerificationReason, *, attempts_remaini
         "attempts_remaining": attempts_remaining,
         "verified_at": request.now if reason is VerificationReason.VERIFIED else None,
         "created_at": request.now,
-        **more,
     }
 
 
