@@ -1,6 +1,7 @@
 """Fixtures that every test may ask for."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,19 @@ def no_redis(settings: Any) -> Iterator[None]:
     _forget_clients()
     yield
     _forget_clients()
+
+
+@pytest.fixture
+def logged(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """Return a function that gives what was logged since its last call: lines of our own, and records of libraries."""
+    caplog.set_level(logging.DEBUG)
+
+    def text() -> str:
+        written = capfd.readouterr().err + caplog.text
+        caplog.clear()
+        return written
+
+    return text
 
 
 def _forget_clients() -> None:

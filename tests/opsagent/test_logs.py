@@ -1,8 +1,8 @@
 """Logs hold events, not secrets."""
 
-import io
 import json
 import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,16 +12,15 @@ from opsagent import logs
 
 
 @pytest.fixture
-def written() -> Any:
-    """Return a function that gives the lines logged so far, through the product's own formatter."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
+def written(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[Any]]]:
+    """Return a function that gives the lines logged so far, our own and the standard library's."""
     formatter = logs.logging_config("INFO")["formatters"]["json"]
+    handler = logging.StreamHandler(open(2, "w", closefd=False))  # noqa: SIM115
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(**{k: v for k, v in formatter.items() if k != "()"}))
     logger = logging.getLogger("test.logs")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    yield lambda: [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     logger.removeHandler(handler)
 
 
@@ -61,3 +60,22 @@ def test_it_writes_one_json_object_per_event(written: Any) -> None:
     assert line["event"] == "code_issued"
     assert (line["portal_id"], line["reference"], line["level"], line["logger"]) == (1, "r", "info", "test.logs")
     assert line["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("value", ["\ud83d", 2**70, {"nested": [1]}, None, 1.5, True])
+def test_it_writes_a_line_whatever_the_value(written: Any, value: object) -> None:
+    structlog.get_logger("test.logs").info("event", value=value)
+    assert [line["event"] for line in written()] == ["event"]
+
+
+def test_it_writes_what_is_as_bad_as_the_level_or_worse(written: Any) -> None:
+    log = structlog.get_logger("test.logs")
+    log.debug("too little")
+    log.info("enough")
+    try:
+        raise ValueError("ada@example.com")
+    except ValueError:
+        log.exception("worse")
+    enough, worse = written()
+    assert (enough["event"], worse["event"], worse["level"]) == ("enough", "worse", "error")
+    assert "ValueError: [redacted]" in worse["exception"]

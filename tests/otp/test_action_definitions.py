@@ -1,6 +1,7 @@
 """The actions as HubSpot's workflow editor knows them, held against the code that answers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,14 @@ def test_it_reads_exactly_the_inputs_it_declares(definition: dict[str, Any], por
 
 @each_definition
 def test_it_calls_its_inputs_by_their_labels(
-    definition: dict[str, Any], portal: Portal, caplog: pytest.LogCaptureFixture
+    definition: dict[str, Any], portal: Portal, logged: Callable[[], str]
 ) -> None:
     caller = EXECUTIONS[path(definition)]
     for name, label in definition["config"]["labels"]["en"]["inputFieldLabels"].items():
-        caplog.clear()
+        logged()
         answer = caller.outputs(caller.execution(portal, inputs={"override_settings": "true", name: {}}))
         # where there is no output for a sentence, it stands in the log
-        assert label in answer.get("otp_error_message", caplog.text)
+        assert label in answer.get("otp_error_message", logged())
 
 
 @each_definition
