@@ -5,6 +5,7 @@ from typing import Final
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed
@@ -29,6 +30,21 @@ class BodyTooLarge(APIException):
     default_code = "body_too_large"
 
 
+def is_signed(request: HttpRequest, *, allow_v2: bool = False) -> bool:
+    """Whether HubSpot signed this request with one of our client secrets. Raises RequestDataTooBig."""
+    query = request.META.get("QUERY_STRING", "")
+    return signatures.verify(
+        secrets=settings.HUBSPOT_CLIENT_SECRETS,
+        method=request.method or "",
+        # The configured address, not the Host header: a proxy may rewrite that one, and a caller may forge it.
+        uri=f"{settings.PUBLIC_BASE_URL}{request.path}{'?' + query if query else ''}",
+        body=request.body,
+        headers={name: request.META[key] for name, key in _HEADERS.items() if key in request.META},
+        now_ms=time.time_ns() // 1_000_000,
+        allow_v2=allow_v2,
+    )
+
+
 class HubSpotSignature(BaseAuthentication):
     """Accept requests that HubSpot signed with one of our client secrets; signature version 3 only.
 
@@ -39,23 +55,12 @@ class HubSpotSignature(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[None, str]:
         """Return `(None, "hubspot")`. Raises AuthenticationFailed (401), without saying what was wrong."""
-        http = request._request  # noqa: SLF001 (the raw body must be read before DRF's parser consumes it)
         try:
-            body = http.body
+            # the raw body must be read before DRF's parser consumes it
+            signed = is_signed(request._request, allow_v2=self.allow_v2)  # noqa: SLF001
         except RequestDataTooBig:
             raise BodyTooLarge from None
-        query = http.META.get("QUERY_STRING", "")
-        verified = signatures.verify(
-            secrets=settings.HUBSPOT_CLIENT_SECRETS,
-            method=http.method or "",
-            # The configured address, not the Host header: a proxy may rewrite that one, and a caller may forge it.
-            uri=f"{settings.PUBLIC_BASE_URL}{http.path}{'?' + query if query else ''}",
-            body=body,
-            headers={name: http.META[key] for name, key in _HEADERS.items() if key in http.META},
-            now_ms=time.time_ns() // 1_000_000,
-            allow_v2=self.allow_v2,
-        )
-        if not verified:
+        if not signed:
             raise AuthenticationFailed
         return None, "hubspot"
 

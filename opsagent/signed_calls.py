@@ -4,11 +4,15 @@ import functools
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+import structlog
 from django.core.handlers.exception import convert_exception_to_response
-from django.http import HttpRequest, HttpResponse
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import ResolverMatch, resolve
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
+
+log = structlog.get_logger(__name__)
 
 SIGNED: Final = ("/hubspot/actions/", "/hubspot/cards/", "/hubspot/webhooks")
 """What HubSpot's servers call, with a signature in place of a session."""
@@ -34,7 +38,13 @@ class StraightToTheView:
 
 def _call_view(request: HttpRequest) -> HttpResponse:
     request.resolver_match = match = _resolve(request.path_info)
-    response = cast(HttpResponse, match.func(request, *match.args, **match.kwargs))
+    try:
+        response = cast(HttpResponse, match.func(request, *match.args, **match.kwargs))
+    except (OperationalError, InterfaceError) as error:
+        # HubSpot calls again after a 503, and the request key makes that harmless. A defect of ours stays a 500.
+        log.error("database_unavailable", reason=type(error).__name__)  # noqa: TRY400 (messages may hold values)
+        problem = {"code": "unavailable", "message": "The service is restarting. Call again in a moment."}
+        response = JsonResponse({"error": problem}, status=503)
     render = getattr(response, "render", None)
     if render is not None:
         response = render()

@@ -5,18 +5,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from django.http import HttpResponse
-from rest_framework.request import Request
-from rest_framework.views import APIView
-
 from hubspot_integration import workflow_actions
-from hubspot_integration.authentication import WorkflowActionSignature
 from hubspot_integration.workflow_actions import Execution
 from otp import codes, services
 from otp.codes import CodeType
 from otp.counts import CODES_REFUSED
 from otp.endpoints import workflow_action
-from otp.endpoints.workflow_action import InvalidInput
+from otp.endpoints.workflow_action import InvalidInput, WorkflowAction
 from otp.services import Limit, Overrides, RateLimited
 from otp.workflow_outputs import OTPError, failure, outputs_of
 
@@ -26,60 +21,50 @@ MAXIMUM_TEXT: Final = 200
 _INSTALL: Final = "OpsAgent is not connected to this HubSpot account. Install it again from the OpsAgent settings."
 
 
-class GenerateOTPAction(APIView):
-    """Issue a code for the enrolled contact.
+class GenerateOTPAction(WorkflowAction):
+    """Issue a code for the enrolled contact."""
 
-    Answers 200 with outputs for everything a workflow can branch on, 400 for a body that cannot be answered,
-    401 for a request that HubSpot did not sign.
-    """
-
-    authentication_classes = (WorkflowActionSignature,)
-
-    def post(self, request: Request) -> HttpResponse:
+    def answer(self, execution: Execution, now: dt.datetime) -> dict[str, Any]:  # noqa: PLR0911 (one return per answer)
         """Translate in, issue, translate out."""
-        return workflow_action.respond(request, _answer)
-
-
-def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:  # noqa: PLR0911 (one return per answer)
-    try:
-        issued = services.issue_code(
-            portal_id=execution.portal_id,
-            contact_id=execution.object_id,
-            address=workflow_action.text(execution.inputs, "email", "Email Property"),
-            first_name=_optional(execution.properties.get("firstname")),
-            language=workflow_action.text(execution.inputs, "language", "Preferred Language Property")[:20],
-            request_key=workflow_action.request_key(execution),
-            source=workflow_action.source(execution, done="generated"),
-            workflow_id=execution.workflow_id,
-            callback_id=execution.callback_id,
-            overrides=_overrides(execution.inputs),
-            actor=workflow_action.actor(execution),
-            now=now,
-        )
-    except services.NotConnected:
-        return _failed(OTPError.NOT_CONNECTED, _INSTALL)
-    except InvalidInput as error:
-        if workflow_action.is_connected(execution):
-            return _failed(OTPError.INVALID_INPUT, str(error))
-        return _failed(OTPError.NOT_CONNECTED, _INSTALL)
-    except services.MissingAddress:
-        return _failed(
-            OTPError.MISSING_EMAIL,
-            "The contact has no value in the Email Property. Fill it in, or pick another property in this step.",
-        )
-    except services.InvalidAddress:
-        return _failed(
-            OTPError.INVALID_INPUT,
-            "Email Property does not hold an e-mail address. Correct it on the contact, or pick another property.",
-        )
-    except services.RequestKeyTaken:
-        return _failed(OTPError.INVALID_INPUT, "This callbackId was used for another contact. Send a new one.")
-    except RateLimited as limited:
-        return _failed(OTPError.RATE_LIMITED, _too_many(limited, now))
-    if issued.awaits_completion:
-        return workflow_actions.blocked(expires_in=issued.code.expires_at + GRACE - now)
-    outputs = outputs_of(issued.code, issued.deliveries, now)
-    return (workflow_actions.succeeded if issued.code.is_live(now) else workflow_actions.failed)(outputs)
+        try:
+            issued = services.issue_code(
+                portal_id=execution.portal_id,
+                contact_id=execution.object_id,
+                address=workflow_action.text(execution.inputs, "email", "Email Property"),
+                first_name=_optional(execution.properties.get("firstname")),
+                language=workflow_action.text(execution.inputs, "language", "Preferred Language Property")[:20],
+                request_key=workflow_action.request_key(execution),
+                source=workflow_action.source(execution, done="generated"),
+                workflow_id=execution.workflow_id,
+                callback_id=execution.callback_id,
+                overrides=_overrides(execution.inputs),
+                actor=workflow_action.actor(execution),
+                now=now,
+            )
+        except services.NotConnected:
+            return _failed(OTPError.NOT_CONNECTED, _INSTALL)
+        except InvalidInput as error:
+            if workflow_action.is_connected(execution):
+                return _failed(OTPError.INVALID_INPUT, str(error))
+            return _failed(OTPError.NOT_CONNECTED, _INSTALL)
+        except services.MissingAddress:
+            return _failed(
+                OTPError.MISSING_EMAIL,
+                "The contact has no value in the Email Property. Fill it in, or pick another property in this step.",
+            )
+        except services.InvalidAddress:
+            return _failed(
+                OTPError.INVALID_INPUT,
+                "Email Property does not hold an e-mail address. Correct it on the contact, or pick another property.",
+            )
+        except services.RequestKeyTaken:
+            return _failed(OTPError.INVALID_INPUT, "This callbackId was used for another contact. Send a new one.")
+        except RateLimited as limited:
+            return _failed(OTPError.RATE_LIMITED, _too_many(limited, now))
+        if issued.awaits_completion:
+            return workflow_actions.blocked(expires_in=issued.code.expires_at + GRACE - now)
+        outputs = outputs_of(issued.code, issued.deliveries, now)
+        return (workflow_actions.succeeded if issued.code.is_live(now) else workflow_actions.failed)(outputs)
 
 
 def _failed(error: OTPError, message: str) -> dict[str, Any]:

@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from django.http import HttpResponse
-from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from hubspot_integration import workflow_actions
-from hubspot_integration.authentication import WorkflowActionSignature
 from hubspot_integration.workflow_actions import Execution, epoch_milliseconds
 from otp import services
 from otp.counts import CHECKS_REFUSED
 from otp.endpoints import workflow_action
-from otp.endpoints.workflow_action import InvalidInput
+from otp.endpoints.workflow_action import InvalidInput, WorkflowAction
 from otp.models import Verification, VerificationResult
 
 log = structlog.get_logger(__name__)
@@ -32,45 +28,35 @@ class NoCheck(enum.StrEnum):
     INTERNAL = "internal"
 
 
-class VerifyOTPAction(APIView):
-    """Check what the enrolled contact submitted.
+class VerifyOTPAction(WorkflowAction):
+    """Check what the enrolled contact submitted."""
 
-    Answers 200 with outputs for everything a workflow can branch on, 400 for a body that cannot be answered,
-    401 for a request that HubSpot did not sign.
-    """
-
-    authentication_classes = (WorkflowActionSignature,)
-
-    def post(self, request: Request) -> HttpResponse:
+    def answer(self, execution: Execution, now: dt.datetime) -> dict[str, Any]:
         """Translate in, verify, translate out."""
-        return workflow_action.respond(request, _answer)
-
-
-def _answer(execution: Execution, now: dt.datetime) -> dict[str, Any]:
-    inputs = execution.inputs
-    try:
-        verification = services.verify_code(
-            portal_id=execution.portal_id,
-            contact_id=execution.object_id,
-            address=workflow_action.text(inputs, "email", "Email Property"),
-            submitted=_submitted(inputs),
-            clear_property=_choice(inputs) == "true",
-            request_key=workflow_action.request_key(execution),
-            source=workflow_action.source(execution, done="checked"),
-            actor=workflow_action.actor(execution),
-            now=now,
-        )
-    except services.NotConnected:
-        return _failed(execution, NoCheck.NOT_CONNECTED, _NOT_INSTALLED)
-    except InvalidInput as error:
-        if workflow_action.is_connected(execution):
-            return _failed(execution, NoCheck.INVALID_INPUT, str(error))
-        return _failed(execution, NoCheck.NOT_CONNECTED, _NOT_INSTALLED)
-    except (services.MissingAddress, services.InvalidAddress):
-        return _failed(execution, NoCheck.INVALID_INPUT, "Email Property does not hold an e-mail address.")
-    except services.RequestKeyTaken:
-        return _failed(execution, NoCheck.INVALID_INPUT, "This callbackId was used for another contact.")
-    return workflow_actions.succeeded(outputs_of(verification))
+        inputs = execution.inputs
+        try:
+            verification = services.verify_code(
+                portal_id=execution.portal_id,
+                contact_id=execution.object_id,
+                address=workflow_action.text(inputs, "email", "Email Property"),
+                submitted=_submitted(inputs),
+                clear_property=_choice(inputs) == "true",
+                request_key=workflow_action.request_key(execution),
+                source=workflow_action.source(execution, done="checked"),
+                actor=workflow_action.actor(execution),
+                now=now,
+            )
+        except services.NotConnected:
+            return _failed(execution, NoCheck.NOT_CONNECTED, _NOT_INSTALLED)
+        except InvalidInput as error:
+            if workflow_action.is_connected(execution):
+                return _failed(execution, NoCheck.INVALID_INPUT, str(error))
+            return _failed(execution, NoCheck.NOT_CONNECTED, _NOT_INSTALLED)
+        except (services.MissingAddress, services.InvalidAddress):
+            return _failed(execution, NoCheck.INVALID_INPUT, "Email Property does not hold an e-mail address.")
+        except services.RequestKeyTaken:
+            return _failed(execution, NoCheck.INVALID_INPUT, "This callbackId was used for another contact.")
+        return workflow_actions.succeeded(outputs_of(verification))
 
 
 def outputs_of(verification: Verification) -> dict[str, str]:

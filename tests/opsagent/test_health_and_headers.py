@@ -29,10 +29,20 @@ print(json.dumps({"status": response.status_code, "body": response.json()}))
 """
 
 
-def elsewhere(**changes: str) -> dict[str, Any]:
-    """Ask /readyz in a process of its own, with other variables."""
+EXECUTE = """
+import django, json
+django.setup()
+from tests.signing import post_signed
+body = {"callbackId": "ap-1", "origin": {"portalId": 1}, "object": {"objectId": 1}, "inputFields": {"email": "a@b.co"}}
+response = post_signed("/hubspot/actions/generate-otp", body | {"context": {"source": "WORKFLOWS"}})
+print(json.dumps({"status": response.status_code, "body": response.json()}))
+"""
+
+
+def elsewhere(ask: str = ASK, **changes: str) -> dict[str, Any]:
+    """Ask something, /readyz by default, in a process of its own with other variables."""
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "opsagent.settings", **changes}
-    done = subprocess.run([sys.executable, "-c", ASK], cwd=ROOT, env=environment, check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, env=environment, check=True, capture_output=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
@@ -61,6 +71,12 @@ def test_it_says_that_the_database_is_away() -> None:
     answer = elsewhere(DATABASE_URL="postgres://opsagent@127.0.0.1:9/opsagent")
     assert answer["status"] == 503
     assert answer["body"] == {"status": "unavailable", "database": "unavailable: OperationalError", "broker": "ok"}
+
+
+def test_hubspot_is_asked_to_call_again_when_the_database_is_away() -> None:
+    answer = elsewhere(EXECUTE, DATABASE_URL="postgres://opsagent@127.0.0.1:9/opsagent")
+    assert answer["status"] == 503
+    assert answer["body"]["error"]["code"] == "unavailable"
 
 
 @pytest.mark.django_db
