@@ -138,15 +138,17 @@ def _give_back(batch: list[Delivery], now: dt.datetime) -> None:
 
 def _claim(portal_id: int, channel: str, now: dt.datetime) -> list[Delivery]:
     """Lease the oldest due deliveries, at most one batch, and return them with their codes."""
+    worker = CHANNELS[ChannelName(channel)]
     with transaction.atomic():
         due = Delivery.objects.due(now).filter(portal_id=portal_id, channel=channel)
         chosen = list(
             due.order_by("next_attempt_at", "id")
             .select_for_update(skip_locked=True)
-            .values_list("id", flat=True)[: CHANNELS[ChannelName(channel)].batch_size]
+            .values_list("id", flat=True)[: worker.batch_size]
         )
         Delivery.objects.filter(id__in=chosen).update(next_attempt_at=now + LEASE, attempts=F("attempts") + 1)
-    return list(Delivery.objects.filter(id__in=chosen).select_related("code").order_by("id"))
+    claimed = Delivery.objects.filter(id__in=chosen).select_related("code").order_by("id")
+    return list(claimed if worker.needs_recipient else claimed.defer("code__address", "code__first_name"))
 
 
 _RECORD: Final = f"""

@@ -62,13 +62,15 @@ class Outcome:
 class Channel(Protocol):
     """One destination.
 
-    `needs_live_code`: the engine fails deliveries of ended codes instead of handing them over. `linger_seconds`: where
+    `needs_live_code`: the engine fails deliveries of ended codes instead of handing them over. `needs_recipient`: address
+    and first name are wanted; elsewhere they are not even decrypted. `linger_seconds`: where
     a call costs the same for one delivery as for a whole batch, so long it waits for more under load; 0 where not.
     """
 
     batch_size: int
     needs_live_code: bool
     needs_hubspot: bool
+    needs_recipient: bool
     linger_seconds: float
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:

@@ -17,6 +17,7 @@ class ContactPropertyChannel:
     batch_size = client.MAXIMUM_BATCH
     needs_live_code = True
     needs_hubspot = True
+    needs_recipient = False
     linger_seconds = 1.0
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:  # noqa: ARG002 (the protocol's)

@@ -23,6 +23,7 @@ class EmailChannel:
     batch_size = 100
     needs_live_code = True
     needs_hubspot = False
+    needs_recipient = True
     linger_seconds = 0.0
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:

@@ -30,6 +30,7 @@ class PropertyClearingChannel:
     batch_size = client.MAXIMUM_BATCH
     needs_live_code = False
     needs_hubspot = True
+    needs_recipient = True
     linger_seconds = 5.0  # nobody waits for it
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:

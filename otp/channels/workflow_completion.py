@@ -23,6 +23,7 @@ class WorkflowCompletionChannel:
     batch_size = client.MAXIMUM_BATCH
     needs_live_code = False  # a step whose code has ended is completed too: as failed
     needs_hubspot = True
+    needs_recipient = False
     linger_seconds = 1.0
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:
@@ -40,6 +41,7 @@ class WorkflowConfirmationChannel:
     batch_size = client.MAXIMUM_BATCH
     needs_live_code = False
     needs_hubspot = True
+    needs_recipient = False
     linger_seconds = 10.0  # nobody waits for it
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:
