@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -51,6 +51,9 @@ def screenshots() -> Path:
     return folder
 
 
+CUT_OFF: Final = ("htmx:afterRequest", "htmx:sendError", "htmx:sendAbort")
+
+
 @pytest.fixture
 def visit(browser: Browser, system: System, hubspot: HubSpot) -> Iterator[Visit]:
     """Open a page in a browser of its own; an error in its console, or a part that is not there, fails the test."""
@@ -58,8 +61,9 @@ def visit(browser: Browser, system: System, hubspot: HubSpot) -> Iterator[Visit]
     mistakes: list[str] = []
 
     def hear(said: ConsoleMessage) -> None:
-        # What did not load is told below, but for the page itself: a test may want its 404.
-        if said.type == "error" and not said.text.startswith("Failed to load resource"):
+        # What did not load is told below, but for the page itself: a test may want its 404. And a page that is left cuts
+        # off what is on its way to a part of it.
+        if said.type == "error" and not said.text.startswith(("Failed to load resource", *CUT_OFF)):
             mistakes.append(f"{said.location['url']}: {said.text}")
 
     def see(response: Response) -> None:

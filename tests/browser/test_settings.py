@@ -81,8 +81,6 @@ def test_the_first_mistake_gets_the_cursor(visit: Visit) -> None:
     install(page)
     page.get_by_label("Greeting").fill("Hello {nme},")
     page.get_by_label("Minutes of the first lock").fill("0")
-    with page.expect_response("**/settings/policy?*lock_minutes=0*"):  # else saving would cut it off
-        page.get_by_label("Minutes of the first lock").press("Tab")
     page.get_by_role("button", name="Save settings").click()
     expect(page.get_by_text("Nothing was saved yet.")).to_be_visible()
     expect(page.get_by_label("Greeting")).to_be_focused()
