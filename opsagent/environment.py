@@ -13,6 +13,7 @@ LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MINIMUM_PEPPER_LENGTH: Final = 32
 MINIMUM_TOKEN_LENGTH: Final = 32
 MINIMUM_SECRET_KEY_LENGTH: Final = 50
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 FILE_SUFFIX: Final = "_FILE"
 
@@ -109,6 +110,13 @@ def whole_number(value: str) -> int:
     if not (value.isascii() and value.isdigit()):
         raise ValueError("it is not a whole number")
     return int(value)
+
+
+def log_level(value: str) -> str:
+    """Accept one of LOG_LEVELS in whatever case; return it in capitals. Raises ValueError."""
+    if value.upper() not in LOG_LEVELS:
+        raise ValueError("it is no level")
+    return value.upper()
 
 
 def secret_key(value: str) -> str:

@@ -84,8 +84,8 @@ METRICS_TOKEN = environment.read_optional(
     remedy="Use a random text of at least 32 characters, or leave it out: then private addresses alone see the metrics.",
 )
 LOG_LEVEL = environment.read(
-    "LOG_LEVEL", environment.text, default="INFO", remedy="Use DEBUG, INFO or WARNING."
-).upper()
+    "LOG_LEVEL", environment.log_level, default="INFO", remedy=f"Use {', '.join(environment.LOG_LEVELS)}."
+)
 
 # ------------------------------------------------------------------ storage
 _database_remedy = "Use a PostgreSQL address, such as postgres://user:password@localhost:5432/opsagent."

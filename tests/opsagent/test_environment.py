@@ -71,6 +71,8 @@ def test_it_names_what_is_missing_and_the_remedy(name: str) -> None:
         ("EMAIL_URL", "SECRET"),
         ("HUBSPOT_API_BASE_URL", "http://SECRET.example"),
         ("METRICS_TOKEN", "SECRET"),
+        ("LOG_LEVEL", "SECRET"),
+        ("LOG_LEVEL", "NOTSET"),
         ("SENTRY_DSN", "https://SECRET.example/1"),
         ("SENTRY_DSN", "https://key@SECRET.example/project"),
         ("SENTRY_DSN", "SECRET"),
