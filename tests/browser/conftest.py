@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
 
 from sandbox.local import cards
 from sandbox.local.system import ROOT, System
@@ -61,10 +61,14 @@ def visit(browser: Browser, system: System, hubspot: HubSpot) -> Iterator[Visit]
     mistakes: list[str] = []
 
     def hear(said: ConsoleMessage) -> None:
-        # What did not load is told below, but for the page itself: a test may want its 404. And a page that is left cuts
-        # off what is on its way to a part of it.
+        # What did not load is told below, but for the page itself: a test may want its 404. And htmx tells of what was cut
+        # off because the page was left.
         if said.type == "error" and not said.text.startswith(("Failed to load resource", *CUT_OFF)):
             mistakes.append(f"{said.location['url']}: {said.text}")
+
+    def miss(request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":
+            mistakes.append(f"{request.failure} {request.url}")
 
     def see(response: Response) -> None:
         if response.status >= 400 and not response.request.is_navigation_request():
@@ -83,6 +87,7 @@ def visit(browser: Browser, system: System, hubspot: HubSpot) -> Iterator[Visit]
         page = context.new_page()
         page.on("pageerror", lambda error: mistakes.append(str(error)))
         page.on("console", hear)
+        page.on("requestfailed", miss)
         page.on("response", see)
         page.goto(path)
         return page
