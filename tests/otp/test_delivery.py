@@ -1,6 +1,7 @@
 """The delivery engine with its real neighbours: HubSpot's stand-in over HTTP, a mail server over SMTP, PostgreSQL."""
 
 import datetime as dt
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hubspot_integration import client
@@ -70,6 +72,27 @@ def test_it_writes_many_codes_with_one_call(hubspot: HubSpot) -> None:
     for contact_id, one in issued.items():
         assert hubspot.writes(portal.id, contact_id) == [one.code.code]
     assert {row.status for row in rows(ChannelName.CONTACT_PROPERTY)} == {DeliveryStatus.SENT}
+
+
+def test_a_batch_costs_the_same_number_of_queries_however_many_codes_are_in_it(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**{**BOTH, "send_email": False})
+    contacts = iter(hubspot.contacts(portal.id, 10))
+
+    def queries(count: int) -> list[int]:
+        start, counts = timezone.now(), []
+        for contact in itertools.islice(contacts, count):
+            issue(portal, contact["contactId"])
+        for channel, seconds in (
+            (ChannelName.CONTACT_PROPERTY, 1),
+            (ChannelName.WORKFLOW_COMPLETION, 5),
+            (ChannelName.WORKFLOW_CONFIRMATION, 70),
+        ):
+            with time_machine.travel(start + dt.timedelta(seconds=seconds)), CaptureQueriesContext(connection) as found:
+                assert drain(portal, channel).worked_on == count
+            counts.append(len(found))
+        return counts
+
+    assert queries(2) == queries(8)
 
 
 def test_it_mails_many_codes_over_one_connection(hubspot: HubSpot) -> None:

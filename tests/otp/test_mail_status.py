@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -312,7 +313,7 @@ def test_it_logs_no_address(mailed: Delivery, logged: Callable[[], str]) -> None
     assert post("postmark", postmark("Bounce")) == 200
     lines = logged()
     assert "mail_status_changed" in lines
-    assert "ada" not in lines
+    assert not re.search(r"\bada\b", lines, re.IGNORECASE)  # as a word: a reference may hold the letters
 
 
 def test_it_does_not_mail_an_address_again_within_the_hour_after_a_bounce(hubspot: HubSpot) -> None:
