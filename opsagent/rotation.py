@@ -7,7 +7,7 @@ from typing import Any
 from django.apps import apps
 from django.db import connection, models, transaction
 
-from opsagent.encryption import DecryptionError, EncryptedTextField, decrypt, encrypt, is_current
+from opsagent.encryption import DecryptionError, bound_to, decrypt, encrypt, fields_of, is_current
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,12 @@ class Secrets:
     """The encrypted columns of one model."""
 
     model: type[models.Model]
-    columns: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the encrypted columns, quoted."""
+        return tuple(map(connection.ops.quote_name, self.names))
 
     @property
     def table(self) -> str:
@@ -56,7 +61,7 @@ class Secrets:
             if not rows:
                 return
             after = rows[-1][0]
-            yield Step(len(rows), [row[0] for row in rows if not all(map(_is_done, row[1:]))])
+            yield Step(len(rows), [row[0] for row in rows if not all(self._done(row[0], row[1:]))])
 
     def rewrite(self, keys: Sequence[Any]) -> Rewritten:
         """Write rows anew with the first key.
@@ -73,11 +78,11 @@ class Secrets:
             )
             for key, *values in rows:
                 try:
-                    fresh = [value if _is_done(value) else encrypt(decrypt(bytes(value))) for value in values]
+                    fresh = self._fresh(key, values)
                 except DecryptionError:
                     done.unreadable.append(key)
                     continue
-                changed = sum(not _is_done(value) for value in values)
+                changed = sum(new is not old for new, old in zip(fresh, values, strict=True))
                 if changed:
                     assignments = ", ".join(f"{column} = %s" for column in self.columns)
                     with connection.cursor() as cursor:
@@ -89,6 +94,21 @@ class Secrets:
             done.held = sorted(set(keys) - {row[0] for row in rows} - self._gone(keys))
         return done
 
+    def _fresh(self, key: object, values: Sequence[Any]) -> list[Any]:
+        """Return a row's values as the first key writes them; those that it has written are left as they are."""
+        return [
+            value if is_done else encrypt(decrypt(bytes(value), place), place)
+            for value, is_done, place in zip(values, self._done(key, values), self._places(key), strict=True)
+        ]
+
+    def _done(self, key: object, values: Sequence[Any]) -> list[bool]:
+        """Tell of each of a row's values whether there is nothing to do."""
+        pairs = zip(values, self._places(key), strict=True)
+        return [value is None or is_current(bytes(value), place) for value, place in pairs]
+
+    def _places(self, key: object) -> list[bytes]:
+        return [bound_to(self.model._meta.db_table, name, key) for name in self.names]  # noqa: SLF001 (the same)
+
     def _gone(self, keys: Sequence[Any]) -> set[Any]:
         there = _select(f"SELECT {self.key} FROM {self.table} WHERE {self.key} = ANY(%s)", [list(keys)])  # noqa: S608 (our own names)
         return set(keys) - {key for (key,) in there}
@@ -96,23 +116,11 @@ class Secrets:
 
 def secrets() -> list[Secrets]:
     """Return every model that has encrypted columns."""
-    found = []
-    for model in apps.get_models():
-        columns = tuple(
-            connection.ops.quote_name(str(field.column))
-            for field in model._meta.concrete_fields  # noqa: SLF001 (Django's public way to the fields)
-            if isinstance(field, EncryptedTextField)
-        )
-        if columns:
-            found.append(Secrets(model, columns))
-    return found
+    found = [(model, tuple(str(field.column) for field in fields_of(model))) for model in apps.get_models()]
+    return [Secrets(model, names) for model, names in found if names]
 
 
 def _select(sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
-
-
-def _is_done(value: Any) -> bool:
-    return value is None or is_current(bytes(value))

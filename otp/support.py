@@ -1,6 +1,7 @@
 """What support staff do: find, see, retry, disconnect. One function each; everything is recorded."""
 
 import datetime as dt
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -11,7 +12,7 @@ from django.db.models import QuerySet
 
 from hubspot_integration import oauth
 from hubspot_integration.models import Portal
-from opsagent.encryption import DecryptionError, decrypt, encrypt
+from opsagent.encryption import DecryptionError, bound_to, decrypt, encrypt
 from otp import audit, codes, tasks
 from otp.audit import Action, ActorKind
 from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, DeliveryStatus, OneTimeCode, OneTimeCodeQuerySet
@@ -19,6 +20,8 @@ from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, Delivery
 FOUND_LIMIT: Final = 1000
 """How many codes, the latest, a search goes through to what belongs to them."""
 _LARGEST_ID: Final = 2**63 - 1
+_IN_A_URL: Final = bound_to("admin", "search", "")
+"""The place of an address that staff search for: the admin's address bar."""
 
 
 @dataclass(slots=True)
@@ -45,8 +48,8 @@ class Search:
                 kind, value = "", word
             if kind == "address":
                 try:
-                    search.address = codes.normalise_address(decrypt(value.encode()))
-                except DecryptionError:
+                    search.address = codes.normalise_address(_opened(value))
+                except (DecryptionError, ValueError):
                     search.is_understood = False
             elif value.isascii() and value.isdigit() and int(value) <= _LARGEST_ID:
                 number = int(value)
@@ -64,7 +67,7 @@ class Search:
     @staticmethod
     def sealed(text: str) -> str:
         """Return what was typed as it may stand in a URL: e-mail addresses in it are encrypted."""
-        return " ".join(f"address:{encrypt(word).decode()}" if "@" in word else word for word in text.split())
+        return " ".join(f"address:{_sealed(word)}" if "@" in word else word for word in text.split())
 
     def codes(self, found: OneTimeCodeQuerySet | None = None) -> OneTimeCodeQuerySet:
         """Return the codes that fit, through their indexes."""
@@ -216,3 +219,12 @@ def _record(
         reference=reference,
         detail=detail,
     )
+
+
+def _sealed(address: str) -> str:
+    return urlsafe_b64encode(encrypt(address, _IN_A_URL)).decode()
+
+
+def _opened(sealed: str) -> str:
+    """Raises DecryptionError, and ValueError for what is no base64 at all."""
+    return decrypt(urlsafe_b64decode(sealed.encode()), _IN_A_URL)

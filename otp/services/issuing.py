@@ -15,7 +15,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
 from opsagent.database import execute
-from opsagent.encryption import encrypt
+from opsagent.encryption import bound_to, encrypt
 from otp import audit, codes, tasks
 from otp.audit import Action, Actor, Event
 from otp.codes import CodeType
@@ -49,6 +49,7 @@ log = structlog.get_logger(__name__)
 # Error-validating-callback-ID/m-p/1025725): HubSpot must have stored the BLOCK first.
 COMPLETION_DELAY: Final = dt.timedelta(seconds=2)
 COMPLETION_SCOPE: Final = "automation"
+_TABLE: Final = OneTimeCode._meta.db_table  # noqa: SLF001 (Django's public way to a table)
 _MINUTE: Final = dt.timedelta(minutes=1)
 _DAY: Final = dt.timedelta(days=1)
 
@@ -422,11 +423,11 @@ def _code_columns(code: OneTimeCode) -> dict[str, Any]:
         "request_key": code.request_key,
         "source": code.source,
         "workflow_id": code.workflow_id,
-        "address": encrypt(code.address),
+        "address": encrypt(code.address, bound_to(_TABLE, "address", code.id)),
         "address_digest": code.address_digest,
-        "first_name": encrypt(code.first_name) if code.first_name else None,
+        "first_name": encrypt(code.first_name, bound_to(_TABLE, "first_name", code.id)) if code.first_name else None,
         "language": code.language,
-        "code": encrypt(code.code or ""),
+        "code": encrypt(code.code or "", bound_to(_TABLE, "code", code.id)),
         "digest": code.digest,
         "code_type": code.code_type,
         "code_length": code.code_length,

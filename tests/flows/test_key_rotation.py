@@ -13,9 +13,11 @@ import httpx
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from django.test import override_settings
 from psycopg import sql
 
 from hubspot_integration.models import Portal
+from opsagent.encryption import FORMAT, bound_to, decrypt, new_permit
 from sandbox.local.administrator import Administrator
 from sandbox.local.control import Control
 from sandbox.local.system import CLIENT_SECRET, System
@@ -173,12 +175,15 @@ def test_no_verification_and_no_signature_fails_while_every_key_is_rotated(first
             with Load(portal["portalId"], first.app_url, slots) as load:
                 kept = [load.issue() for _ in range(5)]
                 load.go_on()
+                unbind(first)  # what an older release has stored lies beside what this one stores
                 restart_one_after_the_other(keys(["old", "new"]))
                 load.secret = SECRETS["new"]  # the admin presses Rotate in HubSpot
                 restart_one_after_the_other(keys(["new", "old"]))
                 said = first.manage("rotate_keys")
                 assert "Everything is under the first key. Remove the others" in said
                 assert "need pepper number 2" in said
+                assert "Every secret is bound to its row now" in said
+                assert unbound(first) == 0
                 restart_one_after_the_other(keys(["new"], peppers=["new", "old"]))
                 for number, code in kept:  # made before anything was rotated
                     load.verify(number, code)
@@ -189,6 +194,47 @@ def test_no_verification_and_no_signature_fails_while_every_key_is_rotated(first
         finally:
             second.stop()
     assert "DecryptionError" not in first.log("web") + first.log("worker") + second.log("web")
+
+
+COLUMNS = {
+    "hubspot_integration_oauthgrant": ("portal_id", ["access_token", "refresh_token"]),
+    "otp_onetimecode": ("id", ["address", "code"]),
+}
+
+
+def unbind(system: System) -> None:
+    """Store every secret as releases before bound values did, with the permit that their upgrade would have given."""
+    key = FERNET["old"]
+    with psycopg.connect(system.database_url, autocommit=True) as database, override_settings(ENCRYPTION_KEYS=[key]):
+        database.execute("INSERT INTO opsagent_fernetpermit (proof) VALUES (%s)", [new_permit()])
+        for table, (row, columns) in COLUMNS.items():
+            for column in columns:
+                names = {"table": sql.Identifier(table), "row": sql.Identifier(row), "column": sql.Identifier(column)}
+                found = database.execute(
+                    sql.SQL("SELECT {row}, {column} FROM {table} WHERE {column} IS NOT NULL").format(**names)
+                ).fetchall()
+                for identifier, value in found:
+                    old = Fernet(key).encrypt(decrypt(value, bound_to(table, column, identifier)).encode())
+                    # only if nobody has written it meanwhile
+                    database.execute(
+                        sql.SQL("UPDATE {table} SET {column} = %s WHERE {row} = %s AND {column} = %s").format(**names),
+                        [old, identifier, value],
+                    )
+    assert unbound(system) > 0
+
+
+def unbound(system: System) -> int:
+    """Count values that are not bound to their rows."""
+    count = 0
+    with psycopg.connect(system.database_url) as database:
+        for table, (_, columns) in COLUMNS.items():
+            for column in columns:
+                query = sql.SQL("SELECT count(*) FROM {} WHERE substring({} FROM 1 FOR 1) <> %s")
+                (found,) = database.execute(
+                    query.format(sql.Identifier(table), sql.Identifier(column)), [FORMAT]
+                ).fetchone() or (0,)
+                count += found
+    return count
 
 
 def answers(slot: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from opsagent import rotation
+from opsagent import encryption, rotation
 from opsagent.rotation import Rewritten, Secrets
 from otp.rotation import Peppers, rewrite_address_digests
 
@@ -31,6 +31,11 @@ class Command(BaseCommand):
         problems = [problem for secrets in rotation.secrets() if (problem := self._rewrite(secrets, step))]
         if problems:
             raise CommandError("\n".join([*problems, "Keep every key of ENCRYPTION_KEYS."]))
+        if encryption.end_fernet():
+            self.stdout.write(
+                "Every secret is bound to its row now. What older releases stored otherwise is read no longer, in every "
+                f"process, {encryption.PERMIT_SECONDS:.0f} seconds from now."
+            )
         self._say(
             "ENCRYPTION_KEYS", "Everything is under the first key.", len(settings.ENCRYPTION_KEYS) - 1, kept=set()
         )
