@@ -3,7 +3,7 @@
 import datetime as dt
 import enum
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hubspot_integration import client
@@ -27,6 +27,8 @@ from otp.workflow_outputs import outputs_of
 
 CONTACT_TIMEOUT: Final = 2.8
 """Seconds that an agent waits for HubSpot's answer about a contact: with the connection at most three."""
+HINT_TIMEOUT: Final = 1.0
+"""Seconds that the card's first look waits for HubSpot: what it learns spares a click, no more."""
 
 _LANGUAGE, _FIRST_NAME = "hs_language", "firstname"
 # They say something about what was typed or how often, nothing about the contact.
@@ -83,18 +85,22 @@ class ActiveCode:
     reference: str
     email_status: str
     property_status: str
+    delivery_status: str
     attempts_remaining: int
+    resend_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What the card shows."""
+    """What the card shows. `locked_until`: no code of the contact is accepted before. `missing_address`: HubSpot says so."""
 
     active: ActiveCode | None
     last_verification: Verification | None
     settings: OTPSettings
     property_label: str
     at: dt.datetime
+    locked_until: dt.datetime | None = None
+    missing_address: bool = False
 
 
 def portal_settings(*, agent: Agent, now: dt.datetime) -> Overview:
@@ -110,8 +116,14 @@ def portal_settings(*, agent: Agent, now: dt.datetime) -> Overview:
 
 
 def overview(*, agent: Agent, contact_id: int, now: dt.datetime) -> Overview:
-    """Return what is true of a contact now. That the agent sees a code is recorded, once per code."""
-    return _overview(agent, contact_id, now)
+    """Return what is true of a contact now. That the agent sees a code is recorded, once per code.
+
+    Where there is no code yet, HubSpot is asked whether the contact has an address, for a second at most.
+    """
+    found = _overview(agent, contact_id, now)
+    if found.active is not None or found.locked_until is not None:
+        return found
+    return replace(found, missing_address=_has_no_address(agent.portal, contact_id))
 
 
 def generate(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datetime) -> Overview:
@@ -168,8 +180,23 @@ def verify(
 
 def locked_for(*, agent: Agent, contact_id: int, now: dt.datetime) -> int:
     """Return how many seconds the contact's guess budget stays locked; 0 when it is not."""
-    guard = ContactGuard.objects.filter(portal=agent.portal, contact_id=contact_id).first()
-    return _seconds(guard.locked_until, now) if guard and guard.locked_until else 0
+    locked_until = _locked_until(agent.portal, contact_id, now)
+    return _seconds(locked_until, now) if locked_until else 0
+
+
+def _locked_until(portal: Portal, contact_id: int, now: dt.datetime) -> dt.datetime | None:
+    guard = ContactGuard.objects.filter(portal=portal, contact_id=contact_id).first()
+    return guard.locked_until if guard and guard.is_locked(now) else None
+
+
+def _has_no_address(portal: Portal, contact_id: int) -> bool:
+    """Whether HubSpot answers within a second that a contact has no address; anything else is for Generate to say."""
+    email = _settings(portal).email_property
+    try:
+        values = client.contact(portal.id, contact_id, [email], timeout=HINT_TIMEOUT)
+    except HubSpotError:
+        return False
+    return values is not None and not values[email].strip()
 
 
 def reveal(*, agent: Agent, contact_id: int, idempotency_key: str, why: str, now: dt.datetime) -> Overview:
@@ -201,6 +228,12 @@ def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, 
     request_key = _request_key(idempotency_key)
     # A repeated request is answered from memory, whether HubSpot answers or not.
     is_known = OneTimeCode.objects.filter(portal=agent.portal, request_key=request_key).exists()
+    locked_until = None if is_known else _locked_until(agent.portal, contact_id, now)
+    if locked_until is not None:
+        message = (
+            "Too many wrong codes for this contact. No code is accepted until the lock ends, so none is generated."
+        )
+        raise Refused(Reason.RATE_LIMITED, message, retry_after=_seconds(locked_until, now))
     contact = _Contact() if is_known else _read_contact(agent.portal, contact_id)
     with _in_words(now):
         issued = services.issue_code(
@@ -303,6 +336,7 @@ def _overview(agent: Agent, contact_id: int, now: dt.datetime, *, revealed: OneT
         settings=settings,
         property_label=_property_label(settings),
         at=now,
+        locked_until=_locked_until(agent.portal, contact_id, now),
     )
 
 
@@ -317,6 +351,8 @@ def _describe(code: OneTimeCode, settings: OTPSettings, now: dt.datetime, *, is_
         reference=str(code.id),
         email_status=outputs["otp_email_status"],
         property_status=outputs["otp_property_status"],
+        delivery_status=outputs["otp_delivery_status"],
+        resend_at=code.created_at + dt.timedelta(seconds=settings.resend_cooldown_seconds),
         attempts_remaining=min(
             services.MAXIMUM_WRONG_ATTEMPTS - code.wrong_attempts, guard.attempts_remaining(settings, now)
         ),

@@ -20,6 +20,16 @@ class OTPError(enum.StrEnum):
     INTERNAL = "internal"
 
 
+class DeliverySummary(enum.StrEnum):
+    """What became of a code's deliveries together: what workflows branch on besides `otp_status`."""
+
+    DELIVERED = "delivered"
+    PARTLY = "partly"
+    FAILED = "failed"
+    PENDING = "pending"
+    OFF = "off"
+
+
 _DONE: Final = {ChannelName.CONTACT_PROPERTY: "written", ChannelName.EMAIL: "sent"}
 _ENDED: Final = "The code has ended. Generate a new one."
 
@@ -46,15 +56,18 @@ def outputs_of(
     """
     statuses = {delivery.channel: DeliveryStatus(delivery.status) for delivery in deliveries}
     live = code.was_live(answered_at or now)
+    property_status = _word(ChannelName.CONTACT_PROPERTY, statuses)
+    email_status = _word(ChannelName.EMAIL, statuses)
     return {
         "otp_status": "success" if live else "failed",
         "otp_error": "" if live else OTPError.EXPIRED,
         "otp_error_message": "" if live else _ENDED,
         "otp_code": (code.code or "") if code.is_live(now) and code.outputs_code else "",
         "otp_expires_at": epoch_milliseconds(code.expires_at),
-        "otp_property_status": _word(ChannelName.CONTACT_PROPERTY, statuses),
-        "otp_email_status": _word(ChannelName.EMAIL, statuses),
+        "otp_property_status": property_status,
+        "otp_email_status": email_status,
         "otp_reference": str(code.id),
+        "otp_delivery_status": delivery_status(property_status, email_status),
     }
 
 
@@ -69,7 +82,21 @@ def failure(error: OTPError, message: str) -> dict[str, str]:
         "otp_property_status": "off",
         "otp_email_status": "off",
         "otp_reference": "",
+        "otp_delivery_status": DeliverySummary.OFF,
     }
+
+
+def delivery_status(*statuses: str) -> "DeliverySummary":
+    """Sum up what became of a code's deliveries: pending while any is, off where none is on, a bounce is a failure."""
+    on = [status for status in statuses if status != "off"]
+    if not on:
+        return DeliverySummary.OFF
+    if "pending" in on:
+        return DeliverySummary.PENDING
+    made = sum(status in _DONE.values() for status in on)
+    if made == len(on):
+        return DeliverySummary.DELIVERED
+    return DeliverySummary.PARTLY if made else DeliverySummary.FAILED
 
 
 def _word(channel: ChannelName, statuses: dict[str, DeliveryStatus]) -> str:

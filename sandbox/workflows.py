@@ -86,13 +86,18 @@ def default_workflows(portal: Portal, project: Project) -> dict[int, Workflow]:
 def new_step(step_id: int, action: WorkflowAction, portal: Portal) -> Step:
     """Return a step with the inputs an admin would most likely pick first."""
     guesses = {item.name: _guess(item, portal) for item in action.inputs}
-    branches = action.branch_outputs
     return Step(
         id=step_id,
         action_uid=action.uid,
         inputs={name: value for name, value in guesses.items() if value.value},
-        branch_on=branches[0].name if branches else "",
+        branch_on=usual_branch(action),
     )
+
+
+def usual_branch(action: WorkflowAction) -> str:
+    """Return the output that an admin branches on: whether something arrived, where an action tells, else the first."""
+    names = [output.name for output in action.branch_outputs]
+    return next((name for name in names if "delivery" in name), names[0] if names else "")
 
 
 def _guess(item: InputField, portal: Portal) -> InputValue:

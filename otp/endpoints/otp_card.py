@@ -10,7 +10,12 @@ from django.conf import settings as django_settings
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    PolymorphicProxySerializer,
+    extend_schema,
+    extend_schema_field,
+)
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,7 +26,8 @@ from hubspot_integration.models import Portal
 from hubspot_integration.workflow_actions import MAXIMUM_ID
 from otp import card
 from otp.card import Agent, Overview, Reason, Refused
-from otp.models import CodeVisibility, Verification, VerificationReason, VerificationResult
+from otp.models import CodeVisibility, ResendPolicy, Verification, VerificationReason, VerificationResult
+from otp.workflow_outputs import DeliverySummary
 
 MAXIMUM_EMAIL: Final = 254
 MAXIMUM_REASON: Final = 200
@@ -79,7 +85,11 @@ class ActiveCodeAnswer(serializers.Serializer[Any]):
     propertyStatus = serializers.ChoiceField(  # noqa: N815
         source="property_status", choices=("pending", "written", "failed", "off")
     )
+    deliveryStatus = serializers.ChoiceField(  # noqa: N815
+        source="delivery_status", choices=[status.value for status in DeliverySummary]
+    )
     attemptsRemaining = serializers.IntegerField(source="attempts_remaining")  # noqa: N815
+    resendAt = serializers.DateTimeField(source="resend_at")  # noqa: N815 (before that the cooldown refuses another one)
 
 
 class LastVerificationAnswer(serializers.Serializer[Verification]):
@@ -105,8 +115,14 @@ class SettingsAnswer(serializers.Serializer[Overview]):
     codeType = serializers.CharField(source="settings.code_type")  # noqa: N815
     codeLength = serializers.IntegerField(source="settings.code_length")  # noqa: N815
     expiryMinutes = serializers.IntegerField(source="settings.expiry_minutes")  # noqa: N815
+    newCodeEndsOlder = serializers.SerializerMethodField()  # noqa: N815
+    wrongAttemptsLimit = serializers.IntegerField(source="settings.wrong_attempts_limit")  # noqa: N815
     resendCooldownSeconds = serializers.IntegerField(source="settings.resend_cooldown_seconds")  # noqa: N815
     serverTime = serializers.DateTimeField(source="at")  # noqa: N815 (countdowns go by it, not by the agent's clock)
+
+    def get_newCodeEndsOlder(self, shown: Overview) -> bool:  # noqa: N802 (DRF's name for the field's)
+        """Tell whether a new code ends the contact's older ones."""
+        return shown.settings.resend_policy == ResendPolicy.REPLACE
 
 
 class OverviewAnswer(serializers.Serializer[Overview]):
@@ -115,7 +131,15 @@ class OverviewAnswer(serializers.Serializer[Overview]):
     ok = serializers.BooleanField(default=True)
     active = ActiveCodeAnswer(allow_null=True)
     lastVerification = LastVerificationAnswer(source="last_verification", allow_null=True)  # noqa: N815
+    deliveryStatus = serializers.SerializerMethodField()  # noqa: N815
+    lockedUntil = serializers.DateTimeField(source="locked_until", allow_null=True)  # noqa: N815
+    missingAddress = serializers.BooleanField(source="missing_address")  # noqa: N815
     settings = SettingsAnswer(source="*")
+
+    @extend_schema_field(serializers.ChoiceField(choices=[status.value for status in DeliverySummary]))
+    def get_deliveryStatus(self, shown: Overview) -> str:  # noqa: N802 (DRF's name for the field's)
+        """Sum up what became of the active code; off where there is none."""
+        return shown.active.delivery_status if shown.active else DeliverySummary.OFF
 
 
 class CheckAnswer(OverviewAnswer):

@@ -3,7 +3,7 @@
 import datetime as dt
 import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -13,7 +13,7 @@ from otp import services
 from otp.counts import CHECKS_REFUSED
 from otp.endpoints import workflow_action
 from otp.endpoints.workflow_action import InvalidInput, WorkflowAction
-from otp.models import Verification, VerificationResult
+from otp.models import Verification
 
 log = structlog.get_logger(__name__)
 
@@ -70,10 +70,14 @@ def outputs_of(verification: Verification) -> dict[str, str]:
     }
 
 
+NOT_CHECKED: Final = "not_checked"
+"""The result where no check was possible. A word of the wire: no verification is on record for it."""
+
+
 def failure(reason: NoCheck) -> dict[str, str]:
     """Return every output of the action when nothing could be checked."""
     return {
-        "otp_result": VerificationResult.INVALID,
+        "otp_result": NOT_CHECKED,  # an outage or a mistake in the step is not the customer's wrong answer
         "otp_reason": reason,
         "otp_attempts_remaining": "",
         "otp_verified_at": "",

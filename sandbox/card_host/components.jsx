@@ -165,7 +165,17 @@ function LoadingSpinner({ label, showLabel, layout }) {
   );
 }
 
+function Accordion({ title, defaultOpen = false, children }) {
+  return (
+    <details className="ui-accordion" open={defaultOpen || undefined}>
+      <summary>{title}</summary>
+      {children}
+    </details>
+  );
+}
+
 const SHOWN = {
+  Accordion,
   Alert,
   Button,
   ButtonRow: ({ children }) => <div className="ui-flex ui-row gap-sm">{children}</div>,

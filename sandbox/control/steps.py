@@ -2,7 +2,7 @@
 
 from sandbox.control.fields import Fields
 from sandbox.hubspot import HubSpot
-from sandbox.workflows import InputValue, Source, Step
+from sandbox.workflows import InputValue, Source, Step, usual_branch
 
 
 def read_step(hubspot: HubSpot, fields: Fields, number: int, earlier: list[Step]) -> Step:
@@ -13,7 +13,7 @@ def read_step(hubspot: HubSpot, fields: Fields, number: int, earlier: list[Step]
         raise fields.wrong("actionUid", "is not a workflow action of the project")
     fields.optional_integer("actionId")  # what GET shows may be sent back; steps are numbered by their place
     branches = [output.name for output in action.branch_outputs]
-    branch_on = fields.text("branchOn", branches[0] if branches else "")
+    branch_on = fields.text("branchOn", usual_branch(action))
     if branch_on and branch_on not in branches:
         raise fields.wrong("branchOn", "is not a labelled enumeration output of the action")
     given = fields.optional_object("inputs") or {}

@@ -118,7 +118,7 @@ def test_generate_watch_copy_verify_and_see_the_badge(hubspot: HubSpot, visit: O
     record.picture("none")
     code = record.generate()
     record.notice("Code generated")
-    expect(record.fact("E-mail")).to_have_text("Sent", timeout=15_000)
+    expect(record.fact("Email")).to_have_text("Sent", timeout=15_000)
     expect(record.fact("Stored in")).to_contain_text("Stored", timeout=15_000)
     expect(record.fact("Recipient")).to_have_text("ada.lovelace@example.com")
     record.picture("issued")
@@ -171,22 +171,22 @@ def test_wrong_codes_use_up_the_attempts_and_lock(visit: Open) -> None:
 def test_a_code_is_resent_after_a_question(hubspot: HubSpot, visit: Open, portal: Portal) -> None:
     record = visit()
     first = record.generate()
+    expect(record.button("Resend Code")).to_be_disabled()
+    expect(record.button("Resend Code")).to_have_text(re.compile(r"^Resend Code \(0:[0-3]\d\)$"))
+    record.picture("limited")
+
+    change(portal, resend_cooldown_seconds=0)
+    record.open()
     record.button("Resend Code").click()
-    expect(record.card.get_by_text("mailed to ada.lovelace@example.com")).to_be_visible()
+    expect(
+        record.card.get_by_text("emailed to ada.lovelace@example.com. The current code stops working.")
+    ).to_be_visible()
     expect(record.card.locator(".ui-button.primary")).to_have_text("Confirm & Resend")
     record.picture("resend")
     record.button("Cancel").click()
     expect(record.button("Copy code")).to_be_visible()
     assert OneTimeCode.objects.count() == 1
 
-    record.button("Resend Code").click()
-    record.button("Confirm & Resend").click()
-    record.notice("Please wait")
-    expect(record.button("Confirm & Resend")).to_be_disabled()
-    record.picture("limited")
-
-    change(portal, resend_cooldown_seconds=0)
-    record.open()
     record.button("Resend Code").click()
     record.button("Confirm & Resend").click()
     record.notice("New code generated")
@@ -197,6 +197,45 @@ def test_a_code_is_resent_after_a_question(hubspot: HubSpot, visit: Open, portal
     record.notice("This is an older code")
     record.verify(second)
     record.notice("Verified")
+
+
+def test_a_locked_contact_waits_and_nothing_is_advised_that_cannot_work(visit: Open, portal: Portal) -> None:
+    change(portal, wrong_attempts_limit=3)
+    record = visit()
+    code = record.generate()
+    for left in ("2 attempts left", "1 attempt left"):
+        record.verify(wrong(code))
+        record.notice("Wrong code")
+        expect(record.card.locator("form .microcopy")).to_have_text(left)
+    record.verify(wrong(code))
+    record.notice("Locked until")
+    expect(record.card.get_by_text("After 3 wrong codes")).to_be_visible()
+    expect(record.card.locator(".ui-alert")).to_have_count(1)
+    expect(record.button("Verify")).to_be_disabled()
+    expect(record.button("Verify")).to_have_text(re.compile(r"^Verify \(1[45]:\d\d\)$"))
+    expect(record.button("Resend Code")).to_be_disabled()
+    record.picture("contact-locked")
+    OneTimeCode.objects.update(expires_at=timezone.now())
+    record.open()
+    record.notice("Locked until")
+    expect(record.button("Generate OTP")).to_be_disabled()
+    assert OneTimeCode.objects.count() == 1
+
+
+def test_a_missing_address_is_known_before_a_code_is_asked_for(hubspot: HubSpot, visit: Open, portal: Portal) -> None:
+    nobody = hubspot.post(f"/portals/{portal.id}/contacts", properties={"firstname": "Nobody"})["contactId"]
+    record = visit(contact_id=nobody)
+    record.notice("No email address")
+    expect(record.button("Generate OTP")).to_be_disabled()
+    record.picture("no-address")
+
+
+def test_a_portal_without_deliveries_is_told_so(visit: Open, portal: Portal) -> None:
+    change(portal, store_in_property=False, send_email=False)
+    record = visit()
+    record.generate()
+    record.notice("Code generated: no delivery is on")
+    record.picture("no-delivery")
 
 
 def test_two_agents_at_once_share_one_code(hubspot: HubSpot, visit: Open, portal: Portal) -> None:
@@ -247,7 +286,7 @@ def test_a_hidden_code_is_revealed_for_a_reason(visit: Open, portal: Portal) -> 
     record = visit()
     record.button("Generate OTP").click()
     expect(record.card.get_by_text("Hidden by your account")).to_be_visible()
-    expect(record.fact("E-mail")).to_have_text("Sent", timeout=15_000)
+    expect(record.fact("Email")).to_have_text("Sent", timeout=15_000)
     expect(record.fact("Stored in")).to_contain_text("Stored", timeout=15_000)
     record.picture("masked")
     record.button("Reveal code").click()
@@ -266,7 +305,7 @@ def test_a_code_that_is_never_shown_can_be_verified(visit: Open, portal: Portal)
     record = visit()
     record.button("Generate OTP").click()
     expect(record.card.get_by_text("does not show codes to agents")).to_be_visible()
-    expect(record.fact("E-mail")).to_have_text("Sent", timeout=15_000)
+    expect(record.fact("Email")).to_have_text("Sent", timeout=15_000)
     expect(record.fact("Stored in")).to_contain_text("Stored", timeout=15_000)
     record.picture("never")
     code = OneTimeCode.objects.get().code
@@ -280,8 +319,12 @@ def test_a_mail_that_is_refused_shows(hubspot: HubSpot, visit: Open) -> None:
     hubspot.fault("smtp.rcpt", "refuse", code=550, text="No such user")
     record = visit()
     record.generate()
-    expect(record.fact("E-mail")).to_have_text(re.compile("Not sent|Bounced"), timeout=15_000)
+    expect(record.fact("Email")).to_have_text(re.compile("Not sent|Bounced"), timeout=15_000)
+    record.notice("only partly delivered")
+    expect(record.card.locator(".ui-alert.success")).to_have_count(0)
     record.picture("mail-failed")
+    record.open()
+    record.notice("Active OTP: only partly delivered")
 
 
 def test_a_code_expires_before_your_eyes(visit: Open) -> None:
@@ -332,7 +375,7 @@ def test_it_says_that_it_is_looking(visit: Open) -> None:
 def test_it_speaks_the_agents_language_in_the_dark_and_in_a_narrow_sidebar(visit: Open) -> None:
     record = visit()
     record.generate()
-    expect(record.fact("E-mail")).to_have_text("Sent", timeout=15_000)
+    expect(record.fact("Email")).to_have_text("Sent", timeout=15_000)
     expect(record.fact("Stored in")).to_contain_text("Stored", timeout=15_000)
     dark = visit(dark=True)
     dark.notice("Active OTP")

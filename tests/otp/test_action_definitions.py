@@ -10,9 +10,9 @@ from django.urls import resolve
 
 from hubspot_integration.models import Portal
 from otp import codes
-from otp.endpoints.verify_otp_action import NoCheck
+from otp.endpoints.verify_otp_action import NOT_CHECKED, NoCheck
 from otp.models import VerificationReason, VerificationResult
-from otp.workflow_outputs import OTPError
+from otp.workflow_outputs import DeliverySummary, OTPError, delivery_status
 from tests.otp import test_generate_otp_action as generate
 from tests.otp import test_verify_otp_action as verify
 
@@ -32,7 +32,8 @@ OPTIONS: dict[str, set[str]] = {
     "otp_property_status": {"written", "failed", "pending", "off"},
     "otp_email_status": {"sent", "failed", "bounced", "pending", "off"},
     "delete_after_success": TRUTH,
-    "otp_result": {result.value for result in VerificationResult},
+    "otp_delivery_status": {status.value for status in DeliverySummary},
+    "otp_result": {result.value for result in VerificationResult} | {NOT_CHECKED},
     "otp_reason": {reason.value for reason in VerificationReason} | {reason.value for reason in NoCheck},
 }
 SECRETS = {"otp_code", "submitted_code"}
@@ -140,6 +141,38 @@ def test_every_outcome_has_a_line_without_a_code(definition: dict[str, Any]) -> 
     for line in config["labels"]["en"]["executionRules"].values():
         placeholders = {part.partition("}}")[0].strip() for part in line.split("{{")[1:]}
         assert placeholders <= set(fields(definition, "outputFields")) - SECRETS
+
+
+@pytest.mark.parametrize("stored", ["written", "failed", "pending", "off"])
+@pytest.mark.parametrize("emailed", ["sent", "failed", "bounced", "pending", "off"])
+def test_the_history_says_what_became_of_the_deliveries(stored: str, emailed: str) -> None:
+    outputs = {
+        "otp_status": "success",
+        "otp_error": "",
+        "otp_property_status": stored,
+        "otp_email_status": emailed,
+        "otp_delivery_status": delivery_status(stored, emailed),
+    }
+    rules = DEFINITIONS["generate-otp-hsmeta"]["config"]["executionRules"]
+    told = next(  # the first rule that matches, as HubSpot chooses it
+        rule["labelName"]
+        for rule in rules
+        if all(outputs.get(name) in values for name, values in rule["conditions"].items())
+    )
+    assert told == {
+        ("off", "off"): "no_delivery_on",
+        ("written", "sent"): "delivered",
+        ("written", "off"): "delivered",
+        ("off", "sent"): "delivered",
+        ("written", "failed"): "stored_but_not_emailed",
+        ("written", "bounced"): "stored_but_not_emailed",
+        ("failed", "sent"): "emailed_but_not_stored",
+        ("off", "failed"): "not_emailed",
+        ("off", "bounced"): "not_emailed",
+        ("failed", "off"): "not_stored",
+        ("failed", "failed"): "neither_stored_nor_emailed",
+        ("failed", "bounced"): "neither_stored_nor_emailed",
+    }.get((stored, emailed), "pending")
 
 
 @each_definition

@@ -500,3 +500,71 @@ def test_the_settings_screen_learns_whether_the_portal_is_connected(portal: Port
     assert shown["settings"]["sendsEmail"] is False
     Portal.objects.update(disconnected_at=timezone.now())
     assert answer("GET", path)["error"]["code"] == "not_connected"
+
+
+# ------------------------------------------------------------------ what is true first
+def test_a_locked_contact_is_known_on_opening_and_gets_no_code(card: Card, clock: time_machine.Traveller) -> None:
+    change(card.portal, wrong_attempts_limit=3, resend_cooldown_seconds=0)
+    code = card.generate()["active"]["code"]
+    assert card.look()["lockedUntil"] is None
+    for _ in range(3):
+        card.verify(wrong(code))
+    shown = card.look()
+    assert dt.datetime.fromisoformat(shown["lockedUntil"]) == timezone.now() + dt.timedelta(minutes=15)
+    assert shown["settings"]["wrongAttemptsLimit"] == 3
+    change(card.portal, send_email=True)
+    for refused in (card.generate(), card.post("resend")):
+        assert (refused["error"]["code"], refused["error"]["retryAfterSeconds"]) == ("rate_limited", 900)
+    assert OneTimeCode.objects.count() == 1
+    clock.shift(dt.timedelta(minutes=15))
+    assert card.look()["lockedUntil"] is None
+    assert card.generate()["active"]["code"]
+
+
+def test_a_repeated_order_is_answered_although_the_contact_is_locked_meanwhile(card: Card) -> None:
+    change(card.portal, wrong_attempts_limit=1)
+    first = card.generate(idempotencyKey="asked-before-the-lock")
+    card.verify(wrong(first["active"]["code"]))
+    again = card.generate(idempotencyKey="asked-before-the-lock")
+    assert again["ok"]
+    assert again["lockedUntil"]
+
+
+def test_a_missing_address_is_known_before_generate(hubspot: HubSpot, card: Card) -> None:
+    assert card.look()["missingAddress"] is False
+    hubspot.patch(f"/portals/{card.portal.id}/contacts/{card.contact}", properties={"email": ""})
+    assert card.look()["missingAddress"] is True
+    assert OneTimeCode.objects.count() == 0
+
+
+def test_not_knowing_the_address_is_no_reason_to_advise_anything(hubspot: HubSpot, card: Card) -> None:
+    hubspot.fault("contacts.read", "slow", seconds=3)
+    assert card.look()["missingAddress"] is False
+
+
+@pytest.mark.parametrize(
+    ("written", "mailed", "expected"),
+    [
+        ("sent", "sent", "delivered"),
+        ("sent", "failed", "partly"),
+        ("failed", "bounced", "failed"),
+        ("pending", "sent", "pending"),
+    ],
+)
+def test_it_sums_up_what_became_of_the_deliveries(card: Card, written: str, mailed: str, expected: str) -> None:
+    change(card.portal, store_in_property=True, property_name="otp_code", send_email=True)
+    shown = card.generate()
+    assert (shown["deliveryStatus"], shown["active"]["deliveryStatus"]) == ("pending", "pending")
+    for channel, status in (("contact_property", written), ("email", mailed)):
+        done = None if status == "pending" else timezone.now()
+        due = timezone.now() if status == "pending" else None
+        Delivery.objects.filter(channel=channel).update(status=status, settled_at=done, next_attempt_at=due)
+    assert card.look()["deliveryStatus"] == expected
+
+
+def test_it_says_when_the_next_code_may_be_asked_for(card: Card, clock: time_machine.Traveller) -> None:
+    shown = card.generate()
+    assert dt.datetime.fromisoformat(shown["active"]["resendAt"]) == timezone.now() + dt.timedelta(seconds=30)
+    assert shown["settings"]["newCodeEndsOlder"] is True
+    change(card.portal, resend_policy="keep_both")
+    assert card.look()["settings"]["newCodeEndsOlder"] is False

@@ -677,7 +677,7 @@ def test_it_checks_nothing_when_an_input_cannot_be_used(ada: Customer, inputs: d
     ada.code()
     fields = outputs(ada.payload("482951", inputs=inputs))
     assert fields == {
-        "otp_result": "invalid",
+        "otp_result": "not_checked",
         "otp_reason": "invalid_input",
         "otp_attempts_remaining": "",
         "otp_verified_at": "",
@@ -737,7 +737,7 @@ def test_it_tells_an_unknown_and_a_disconnected_portal_that_they_are_not_connect
     for origin in ({"portalId": 999}, {"portalId": ada.portal.id}):
         fields = outputs(ada.payload(code, origin=origin))
         assert (fields["hs_execution_state"], fields["otp_reason"]) == ("FAIL_CONTINUE", "not_connected")
-        assert (fields["otp_result"], fields["otp_attempts_remaining"]) == ("invalid", "")
+        assert (fields["otp_result"], fields["otp_attempts_remaining"]) == ("not_checked", "")
     assert Verification.objects.count() == 0
 
 

@@ -26,7 +26,11 @@ export class Backend {
     propertyLabel: 'OTP code',
     codeVisibility: 'always',
     expiryMinutes: 10,
+    newCodeEndsOlder: true,
+    wrongAttemptsLimit: 10,
   };
+  lockedUntil: string | null = null;
+  missingAddress = false;
   private planned: { path: string; answer: Answer | Failure; times: number }[] = [];
   private issued = 0;
   private held: (() => void)[] | null = null;
@@ -46,6 +50,7 @@ export class Backend {
       emailStatus: 'sent',
       propertyStatus: 'written',
       attemptsRemaining: 5,
+      resendAt: new Date(Date.now()).toISOString(),
       ...changes,
     };
     return this;
@@ -83,7 +88,9 @@ export class Backend {
   overview(more: Answer = {}): Answer {
     return {
       ok: true,
-      active: this.active,
+      active: this.active && { ...this.active, deliveryStatus: summary(this.active) },
+      lockedUntil: this.lockedUntil,
+      missingAddress: this.missingAddress,
       lastVerification: this.lastVerification,
       settings: { ...this.settings, serverTime: new Date().toISOString() },
       ...more,
@@ -116,8 +123,26 @@ export class Backend {
   }
 }
 
+/** What the server makes of both deliveries. */
+function summary({ emailStatus, propertyStatus }: Answer): string {
+  const on = [emailStatus, propertyStatus].filter((status) => status !== 'off');
+  const made = on.filter((status) => status === 'sent' || status === 'written').length;
+  if (on.length === 0) {
+    return 'off';
+  }
+  if (on.includes('pending')) {
+    return 'pending';
+  }
+  return made === on.length ? 'delivered' : made > 0 ? 'partly' : 'failed';
+}
+
 function json(body: unknown, status = 200): Response {
-  return new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json' } });
+  return answer(JSON.stringify(body), status);
+}
+
+/** As much of a Response as the card reads. A real one reads its body through streams, which no fake clock waits for. */
+function answer(text: string, status: number): Response {
+  return { ok: status < 400, status, json: async () => JSON.parse(text) as unknown } as Response;
 }
 
 function fail(how: Failure): Response {
@@ -125,7 +150,7 @@ function fail(how: Failure): Response {
     case 'throws':
       throw new TypeError('network');
     case 'error page':
-      return new Response('<h1>Bad gateway</h1>', { status: 502 });
+      return answer('<h1>Bad gateway</h1>', 502);
     case 'server error':
       return json({ error: { code: 'unavailable', message: 'Call again.' } }, 503);
     case 'envelope':

@@ -1,4 +1,5 @@
 import {
+  Accordion,
   Alert,
   Button,
   DescriptionListItem,
@@ -114,7 +115,7 @@ describe('on opening', () => {
     const card = await opened();
     expect(card.primaries()).toEqual(['Generate OTP']);
     expect(card.said()).toContain('This contact has no active code.');
-    expect(card.said()).toContain('accepted for 10 minutes. It is mailed to the contact. It is stored in “OTP code”.');
+    expect(card.said()).toContain('accepted for 10 minutes. It is emailed to the contact. It is stored in “OTP code”.');
   });
 
   it('shows an active code at once, and offers no other', async () => {
@@ -125,11 +126,32 @@ describe('on opening', () => {
     expect(card.has('Generate OTP')).toBe(false);
     expect(card.item('Recipient')).toBe(RECIPIENT);
     expect(card.item('Stored in')).toBe('OTP code Stored');
-    expect(card.item('E-mail')).toBe('Sent');
+    expect(card.item('Email')).toBe('Sent');
     expect(card.item('Reference')).toMatch(/^01a208b5-/);
     expect(card.item('Valid for')).toBe('10:00');
     expect(card.item('Expires At')).toMatch(/12:10\sPM/);
-    expect(card.primaries()).toEqual(['Copy code']);
+    expect(card.said()).toContain('Emailed to ada@example.com. Stored in “OTP code”.');
+    expect(card.primaries()).toEqual(['Verify']);
+  });
+
+  it('says in its first line that it checks codes too', async () => {
+    expect((await opened()).said()).toContain('check here what the customer reads out');
+  });
+
+  it('knows that an address is missing before anybody presses Generate', async () => {
+    backend.missingAddress = true;
+    const card = await opened();
+    expect(card.alerts()).toEqual(['No email address']);
+    expect(card.button('Generate OTP').props.disabled).toBe(true);
+  });
+
+  it('folds what is rarely read', async () => {
+    backend.issue();
+    const card = await opened();
+    expect(card.renderer.find(Accordion, { title: 'Details' }).findAll(DescriptionListItem).map((one) => one.props.label)).toEqual([
+      'Expires At',
+      'Reference',
+    ]);
   });
 
   it('shows the badge of an earlier verification with its time', async () => {
@@ -159,7 +181,7 @@ describe('on opening', () => {
     backend.settings = { ...backend.settings, sendsEmail: false, storesInProperty: false };
     backend.issue({ emailStatus: 'off', propertyStatus: 'off' });
     const card = await opened();
-    expect(card.item('E-mail')).toBe('Off');
+    expect(card.item('Email')).toBe('Off');
     expect(card.item('Stored in')).toBe('Off');
     expect(card.has('Resend Code')).toBe(false);
   });
@@ -258,7 +280,7 @@ describe('generating', () => {
     backend.issue();
     await card.click('Generate OTP');
     expect(card.code()).toBe('482 951');
-    expect(card.alerts()).toEqual(['Please wait', 'Active OTP']);
+    expect(card.alerts()).toEqual(['Please wait']);
   });
 
   it('counts the seconds of a limit down and then lets go', async () => {
@@ -299,15 +321,16 @@ describe('what becomes of a code', () => {
   it('follows mail and property until they settle, and then leaves the server in peace', async () => {
     const card = await opened();
     await card.click('Generate OTP');
-    expect(card.item('E-mail')).toBe('Sending');
+    expect(card.item('Email')).toBe('Sending');
     expect(card.item('Stored in')).toBe('OTP code Storing');
     backend.active = { ...backend.active, propertyStatus: 'written' };
     await pass(2_000);
     expect(card.item('Stored in')).toBe('OTP code Stored');
     backend.active = { ...backend.active, emailStatus: 'sent' };
     await pass(5_000);
-    expect(card.item('E-mail')).toBe('Sent');
+    expect(card.item('Email')).toBe('Sent');
     expect(card.alerts()).toEqual(['Code generated']);
+    expect(card.said()).toContain('Emailed to');
     const asked = backend.calls.length;
     await pass(300_000);
     expect(backend.calls).toHaveLength(asked);
@@ -330,7 +353,7 @@ describe('what becomes of a code', () => {
     await pass(6_000);
     backend.active = { ...backend.active, emailStatus: 'sent' };
     await pass(10_000);
-    expect(card.item('E-mail')).toBe('Sent');
+    expect(card.item('Email')).toBe('Sent');
     expect(card.alerts()).toEqual(['Active OTP']);
   });
 
@@ -361,7 +384,26 @@ describe('what becomes of a code', () => {
   ])('says what to do when %s is %s', async (field, status, sentence) => {
     backend.issue({ [field]: status });
     const card = await opened();
+    expect(card.alerts()).toEqual(['Active OTP: only partly delivered']);
     expect(card.said()).toContain(sentence);
+    expect(card.renderer.find(Alert).props.variant).toBe('warning');
+  });
+
+  it('has no good news about a code that reached nobody', async () => {
+    const card = await opened();
+    await card.click('Generate OTP');
+    backend.active = { ...backend.active, emailStatus: 'failed', propertyStatus: 'failed' };
+    await pass(2_000);
+    expect(card.alerts()).toEqual(['Code generated: not delivered']);
+    expect(card.renderer.find(Alert).props.variant).toBe('danger');
+  });
+
+  it('says that no delivery is switched on', async () => {
+    backend.settings = { ...backend.settings, sendsEmail: false, storesInProperty: false };
+    backend.issue({ emailStatus: 'off', propertyStatus: 'off' });
+    const card = await opened();
+    expect(card.alerts()).toEqual(['Active OTP: no delivery is on']);
+    expect(card.said()).toContain('sent to nobody');
   });
 
   it('counts down, and says when the code has expired', async () => {
@@ -423,11 +465,28 @@ describe('resending', () => {
     backend.issue();
     const card = await opened();
     await card.click('Resend Code');
-    expect(card.said()).toContain(`mailed to ${RECIPIENT}`);
+    expect(card.said()).toContain(`emailed to ${RECIPIENT}. The current code stops working.`);
     expect(card.primaries()).toEqual(['Confirm & Resend']);
     expect(backend.to('otp/resend')).toEqual([]);
     await card.click('Cancel');
-    expect(card.primaries()).toEqual(['Copy code']);
+    expect(card.primaries()).toEqual(['Verify']);
+  });
+
+  it('says that the current code stays valid where the portal keeps both', async () => {
+    backend.settings = { ...backend.settings, newCodeEndsOlder: false };
+    backend.issue();
+    const card = await opened();
+    await card.click('Resend Code');
+    expect(card.said()).toContain('The current code keeps working until it expires.');
+  });
+
+  it('shows the cooldown before anybody presses it', async () => {
+    backend.issue({ resendAt: new Date(Date.now() + 30_000).toISOString() });
+    const card = await opened();
+    expect(card.button('Resend Code').text).toBe('Resend Code (0:30)');
+    expect(card.button('Resend Code').props.disabled).toBe(true);
+    await pass(31_000);
+    expect(card.button('Resend Code').props.disabled).toBe(false);
   });
 
   it('issues and mails a new code once confirmed', async () => {
@@ -466,7 +525,7 @@ describe('resending', () => {
 describe('verifying', () => {
   const answer = (more: Record<string, unknown>, active = backend.active) => backend.overview({ active, ...more });
 
-  it('makes Verify the primary button once something is typed', async () => {
+  it('makes Verify the primary button once a code is out', async () => {
     backend.issue();
     const card = await opened();
     await card.type('482951');
@@ -528,12 +587,31 @@ describe('verifying', () => {
     expect(card.alerts()).toEqual([title]);
   });
 
-  it('says how long the contact is locked', async () => {
+  it('says until when the contact is locked, and waits with everything', async () => {
     backend.issue().refuse('otp/verify', 'rate_limited', { retryAfterSeconds: 900 });
     const card = await opened();
     await card.type('111111');
+    backend.lockedUntil = new Date(Date.now() + 900_000).toISOString();
     await card.submit();
-    expect(card.said()).toContain('Try again in 15 minutes.');
+    expect(card.alerts()).toEqual([expect.stringMatching(/^Locked until 12:15\sPM$/)]);
+    expect(card.said()).toContain('After 10 wrong codes');
+    expect(card.said()).toContain('An admin can lift the lock');
+    expect(card.button('Verify').text).toBe('Verify (15:00)');
+    expect(card.button('Verify').props.disabled).toBe(true);
+    expect(card.button('Resend Code').props.disabled).toBe(true);
+    await card.submit();
+    expect(backend.to('otp/verify')).toHaveLength(1);
+    await pass(901_000);
+    expect(card.alerts()).toEqual(['The code has expired']);
+    expect(card.button('Generate OTP').props.disabled).toBe(false);
+  });
+
+  it('generates nothing while the contact is locked', async () => {
+    backend.lockedUntil = new Date(Date.now() + 900_000).toISOString();
+    const card = await opened();
+    expect(card.alerts()).toEqual([expect.stringMatching(/^Locked until/)]);
+    expect(card.button('Generate OTP').text).toBe('Generate OTP (15:00)');
+    expect(card.button('Generate OTP').props.disabled).toBe(true);
   });
 
   it('sends nothing when nothing is typed', async () => {
@@ -587,7 +665,7 @@ describe('a code that agents do not see', () => {
     await card.submit();
     expect(backend.to('otp/reveal')[0]?.body.reason).toBe('The mail has not come');
     expect(card.code()).toBe('482 951');
-    expect(card.primaries()).toEqual(['Copy code']);
+    expect(card.primaries()).toEqual(['Verify']);
   });
 
   it.each(LOST)('keeps the reason after “%s”', async (failure) => {
@@ -598,7 +676,7 @@ describe('a code that agents do not see', () => {
     card.renderer.find(TextArea).trigger('onInput', 'The mail has not come' as never);
     await card.settle();
     await card.submit();
-    expect(card.alerts()).toHaveLength(2);
+    expect(card.alerts()).toHaveLength(1);
     await card.submit();
     const [first, second] = backend.keys('otp/reveal');
     expect(second).toBe(first);
@@ -660,6 +738,6 @@ function keysOf(texts: object): string[] {
 
 function wordsOf(texts: object): string[] {
   return Object.values(texts).flatMap((value) =>
-    typeof value === 'string' ? [value] : typeof value === 'function' ? [String(value(3))] : wordsOf(value),
+    typeof value === 'string' ? [value] : typeof value === 'function' ? wordsOf([value(3, 4)]) : wordsOf(value),
   );
 }

@@ -4,17 +4,17 @@ import {
   Flex,
   LoadingSpinner,
   StatusTag,
-  Text,
   useExtensionActions,
   useExtensionContext,
 } from '@hubspot/ui-extensions';
 import { useMemo, useState } from 'react';
-import { connect, isLocked } from './api';
+import { connect } from './api';
 import type { API, Overview, Problem } from './api';
 import { CodeView } from './CodeView';
 import { CheckForm, GenerateButton, ResendPanel, RevealPanel } from './forms';
-import { clock, inWords } from './format';
+import { clock } from './format';
 import { LANGUAGES, languageOf, localeOf } from './languages';
+import { ProblemAlert, StateAlert } from './StateAlert';
 import type { Texts } from './texts';
 import { useOTP } from './useOTP';
 import type { OTP } from './useOTP';
@@ -99,11 +99,11 @@ function Loaded(props: { otp: OTP; overview: Overview; texts: Texts; locale: str
   const [panel, setPanel] = useState<Panel>(null);
   const [typed, setTyped] = useState('');
   const { settings, lastVerification } = overview;
-  const secondsLeft = overview.active ? Math.ceil((overview.active.expiresAt - otp.now) / 1000) : 0;
+  const until = (moment: number) => Math.max(0, Math.ceil((moment - otp.now) / 1000));
+  const secondsLeft = overview.active ? until(overview.active.expiresAt) : 0;
   const active = overview.active && secondsLeft > 0 ? overview.active : null;
-  const waitSeconds = otp.problem?.retryAt
-    ? Math.max(0, Math.ceil((otp.problem.retryAt + overview.clockOffset - otp.now) / 1000))
-    : 0;
+  const lockSeconds = overview.lockedUntil ? until(overview.lockedUntil) : 0;
+  const retrySeconds = otp.problem?.retryAt ? until(otp.problem.retryAt + overview.clockOffset) : 0;
 
   const copy = (code: string) => {
     // Within the click: browsers allow it there only.
@@ -116,20 +116,18 @@ function Loaded(props: { otp: OTP; overview: Overview; texts: Texts; locale: str
 
   return (
     <Flex direction="column" gap="medium">
-      {otp.problem && <ProblemAlert problem={otp.problem} texts={texts} wait={inWords(waitSeconds, locale)} />}
+      <StateAlert otp={otp} overview={overview} lockSeconds={lockSeconds} retrySeconds={retrySeconds} texts={texts} locale={locale} />
       {verified && lastVerification && (
         <Flex>
           <StatusTag variant="success">{texts.verifiedAt(clock(lastVerification.at, locale, otp.now))}</StatusTag>
         </Flex>
       )}
-      <NewsAlert otp={otp} overview={overview} isLive={active !== null} texts={texts} locale={locale} />
       {active ? (
         <>
           <CodeView
             active={active}
             settings={settings}
             secondsLeft={secondsLeft}
-            copyIsPrimary={panel === null && !typed}
             isIdle={otp.busy === null}
             texts={texts}
             locale={locale}
@@ -151,8 +149,9 @@ function Loaded(props: { otp: OTP; overview: Overview; texts: Texts; locale: str
             busy={otp.busy}
             value={typed}
             onInput={setTyped}
-            isPrimary={panel === null && (typed !== '' || active.code === null)}
+            isPrimary={panel === null}
             attemptsRemaining={active.attemptsRemaining}
+            waitSeconds={lockSeconds}
             onSubmit={(code) => void otp.verify(code).then((done) => done && setTyped(''))}
           />
           {settings.sendsEmail && (
@@ -160,8 +159,9 @@ function Loaded(props: { otp: OTP; overview: Overview; texts: Texts; locale: str
               texts={texts}
               busy={otp.busy}
               recipient={active.recipient}
+              endsOlder={settings.newCodeEndsOlder}
               isOpen={panel === 'resend'}
-              waitSeconds={waitSeconds}
+              waitSeconds={Math.max(retrySeconds, lockSeconds, until(active.resendAt))}
               onOpen={() => setPanel('resend')}
               onCancel={() => setPanel(null)}
               onConfirm={() => void otp.resend().then((done) => done && setPanel(null))}
@@ -173,7 +173,8 @@ function Loaded(props: { otp: OTP; overview: Overview; texts: Texts; locale: str
           texts={texts}
           settings={settings}
           busy={otp.busy}
-          waitSeconds={waitSeconds}
+          waitSeconds={Math.max(retrySeconds, lockSeconds)}
+          isPossible={!overview.missingAddress}
           onGenerate={() => {
             setPanel(null);
             setTyped('');
@@ -182,67 +183,5 @@ function Loaded(props: { otp: OTP; overview: Overview; texts: Texts; locale: str
         />
       )}
     </Flex>
-  );
-}
-
-function ProblemAlert({ problem, texts, wait }: { problem: Problem; texts: Texts; wait: string }) {
-  const known: Partial<Record<string, { title: string; body: string }>> = texts.problems;
-  const notice = known[problem.code] ?? { title: texts.problems.internal.title, body: problem.message };
-  const body = problem.retryAt !== null && wait === '' ? notice.body : [notice.body, wait && texts.again(wait)].join(' ');
-  return (
-    <Alert title={notice.title} variant={problem.code === 'rate_limited' ? 'warning' : 'danger'}>
-      {body.trim()}
-    </Alert>
-  );
-}
-
-/** What the last click led to; without one, what was found on opening. */
-function NewsAlert(props: { otp: OTP; overview: Overview; isLive: boolean; texts: Texts; locale: string }) {
-  const { otp, overview, isLive, texts, locale } = props;
-  const { news } = otp;
-  if (news?.kind === 'checked') {
-    const { reason, attemptsRemaining } = news.check;
-    const { title, body } = texts.results[reason] ?? texts.results.not_found;
-    if (reason === 'verified') {
-      return (
-        <Alert title={texts.verifiedAt(clock(news.at, locale, otp.now))} variant="success">
-          {body}
-        </Alert>
-      );
-    }
-    if (isLocked(news.check)) {
-      return (
-        <Alert title={texts.results.locked.title} variant="danger">
-          {texts.results.locked.body}
-        </Alert>
-      );
-    }
-    return (
-      <Alert title={title} variant={reason === 'wrong_code' ? 'danger' : 'warning'}>
-        {reason === 'wrong_code' ? `${body} ${texts.attemptsLeft(attemptsRemaining)}.` : body}
-      </Alert>
-    );
-  }
-  if (overview.active && !isLive) {
-    return (
-      <Alert title={texts.expired.title} variant="warning">
-        {texts.expired.body}
-      </Alert>
-    );
-  }
-  if (!isLive) {
-    return overview.lastVerification && isLocked(overview.lastVerification) ? (
-      <Alert title={texts.results.locked.title} variant="danger">
-        {texts.results.locked.body}
-      </Alert>
-    ) : (
-      <Text>{texts.none}</Text>
-    );
-  }
-  const notice = news?.kind === 'issued' ? texts.issued : news?.kind === 'resent' ? texts.resent : texts.active;
-  return (
-    <Alert title={notice.title} variant={news ? 'success' : 'info'}>
-      {notice.body}
-    </Alert>
   );
 }

@@ -1,5 +1,5 @@
 import {
-  Alert,
+  Accordion,
   Button,
   DescriptionList,
   DescriptionListItem,
@@ -12,7 +12,7 @@ import {
 import type { ReactNode } from 'react';
 import type { ActiveCode, CardSettings, EmailStatus, PropertyStatus } from './api';
 import { clock, countdown, grouped } from './format';
-import type { Notice, Texts } from './texts';
+import type { Texts } from './texts';
 
 const TONES = {
   pending: 'warning',
@@ -27,7 +27,6 @@ interface Props {
   active: ActiveCode;
   settings: CardSettings;
   secondsLeft: number;
-  copyIsPrimary: boolean;
   isIdle: boolean;
   texts: Texts;
   locale: string;
@@ -40,9 +39,8 @@ interface Props {
 
 /** The code, and what there is to know about it. */
 export function CodeView(props: Props) {
-  const { active, settings, secondsLeft, copyIsPrimary, isIdle, texts, locale, now, onCopy, onReveal, children } = props;
+  const { active, settings, secondsLeft, isIdle, texts, locale, now, onCopy, onReveal, children } = props;
   const { code } = active;
-  const failure = failureOf(active, texts);
   return (
     <>
       <Tile compact>
@@ -60,7 +58,7 @@ export function CodeView(props: Props) {
         ) : (
           <Flex direction="row" justify="between" align="center" gap="small" wrap>
             <Heading>{grouped(code)}</Heading>
-            <Button variant={copyIsPrimary ? 'primary' : 'secondary'} onClick={() => onCopy(code)}>
+            <Button variant="secondary" onClick={() => onCopy(code)}>
               {texts.copy}
             </Button>
           </Flex>
@@ -70,9 +68,6 @@ export function CodeView(props: Props) {
       <DescriptionList direction="row">
         <DescriptionListItem label={texts.validFor}>
           <Text>{countdown(secondsLeft)}</Text>
-        </DescriptionListItem>
-        <DescriptionListItem label={texts.expiresAt}>
-          <Text>{clock(active.expiresAt, locale, now)}</Text>
         </DescriptionListItem>
         <DescriptionListItem label={texts.recipient}>
           <Text>{active.recipient}</Text>
@@ -88,24 +83,17 @@ export function CodeView(props: Props) {
             </StatusTag>
           </Flex>
         </DescriptionListItem>
-        <DescriptionListItem label={texts.reference}>
-          <Text variant="microcopy">{active.reference}</Text>
-        </DescriptionListItem>
       </DescriptionList>
-      {failure && (
-        <Alert title={failure.title} variant="warning">
-          {failure.body}
-        </Alert>
-      )}
+      <Accordion title={texts.details} size="extra-small">
+        <DescriptionList direction="row">
+          <DescriptionListItem label={texts.expiresAt}>
+            <Text>{clock(active.expiresAt, locale, now)}</Text>
+          </DescriptionListItem>
+          <DescriptionListItem label={texts.reference}>
+            <Text variant="microcopy">{active.reference}</Text>
+          </DescriptionListItem>
+        </DescriptionList>
+      </Accordion>
     </>
   );
-}
-
-/** What to do about a delivery that has failed for good. */
-function failureOf({ emailStatus, propertyStatus }: ActiveCode, texts: Texts): Notice | null {
-  if (emailStatus === 'bounced' || emailStatus === 'failed') {
-    const body = emailStatus === 'bounced' ? texts.emailBounced : texts.emailFailed;
-    return { title: `${texts.email}: ${texts.emailStatus[emailStatus]}`, body };
-  }
-  return propertyStatus === 'failed' ? { title: texts.propertyStatus.failed, body: texts.propertyFailed } : null;
 }

@@ -3,6 +3,7 @@ import { hubspot } from '@hubspot/ui-extensions';
 
 export type EmailStatus = 'pending' | 'sent' | 'failed' | 'bounced' | 'off';
 export type PropertyStatus = 'pending' | 'written' | 'failed' | 'off';
+export type DeliveryStatus = 'delivered' | 'partly' | 'failed' | 'pending' | 'off';
 export type CodeVisibility = 'always' | 'reveal' | 'never';
 export type Reason =
   | 'verified'
@@ -22,7 +23,10 @@ export interface ActiveCode {
   reference: string;
   emailStatus: EmailStatus;
   propertyStatus: PropertyStatus;
+  deliveryStatus: DeliveryStatus;
   attemptsRemaining: number;
+  /** before that the cooldown refuses another code */
+  resendAt: number;
 }
 
 export interface LastVerification extends Check {
@@ -35,12 +39,18 @@ export interface CardSettings {
   propertyLabel: string;
   codeVisibility: CodeVisibility;
   expiryMinutes: number;
+  newCodeEndsOlder: boolean;
+  wrongAttemptsLimit: number;
 }
 
 export interface Overview {
   active: ActiveCode | null;
   lastVerification: LastVerification | null;
   settings: CardSettings;
+  /** until then no code of the contact is accepted; null: it is not locked */
+  lockedUntil: number | null;
+  /** HubSpot says that the contact has no address to make a code for */
+  missingAddress: boolean;
   /** what to add to this computer's clock to have the server's */
   clockOffset: number;
 }
@@ -151,7 +161,7 @@ function read(answer: unknown): Outcome | null {
 }
 
 function readOverview(answer: Record<string, unknown>): Overview | null {
-  const { active, lastVerification, settings } = answer;
+  const { active, lastVerification, settings, lockedUntil, missingAddress } = answer;
   if (!isRecord(settings) || !isText(settings.codeVisibility)) {
     return null;
   }
@@ -175,13 +185,18 @@ function readOverview(answer: Record<string, unknown>): Overview | null {
       propertyLabel: isText(settings.propertyLabel) ? settings.propertyLabel : '',
       codeVisibility: settings.codeVisibility as CodeVisibility,
       expiryMinutes: isNumber(settings.expiryMinutes) ? settings.expiryMinutes : 0,
+      newCodeEndsOlder: settings.newCodeEndsOlder !== false,
+      wrongAttemptsLimit: isNumber(settings.wrongAttemptsLimit) ? settings.wrongAttemptsLimit : 0,
     },
+    lockedUntil: isText(lockedUntil) ? momentOf(lockedUntil) : null,
+    missingAddress: missingAddress === true,
     clockOffset: isText(settings.serverTime) ? Date.parse(settings.serverTime) - Date.now() : 0,
   };
 }
 
 function readActive(active: Record<string, unknown>): ActiveCode | null {
-  const { code, expiresAt, recipient, reference, emailStatus, propertyStatus, attemptsRemaining } = active;
+  const { code, expiresAt, recipient, reference, emailStatus, propertyStatus, deliveryStatus, attemptsRemaining, resendAt } =
+    active;
   if (!isText(expiresAt) || !isText(reference) || Number.isNaN(Date.parse(expiresAt))) {
     return null;
   }
@@ -192,8 +207,15 @@ function readActive(active: Record<string, unknown>): ActiveCode | null {
     reference,
     emailStatus: isText(emailStatus) ? (emailStatus as EmailStatus) : 'off',
     propertyStatus: isText(propertyStatus) ? (propertyStatus as PropertyStatus) : 'off',
+    deliveryStatus: isText(deliveryStatus) ? (deliveryStatus as DeliveryStatus) : 'off',
     attemptsRemaining: isNumber(attemptsRemaining) ? attemptsRemaining : 0,
+    resendAt: (isText(resendAt) && momentOf(resendAt)) || 0,
   };
+}
+
+function momentOf(text: string): number | null {
+  const moment = Date.parse(text);
+  return Number.isNaN(moment) ? null : moment;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -12,11 +12,12 @@ interface GenerateProps {
   settings: CardSettings;
   busy: OTP['busy'];
   waitSeconds: number;
+  isPossible: boolean;
   onGenerate: () => void;
 }
 
 /** There is no active code: what a new one would do, and the button that makes it. */
-export function GenerateButton({ texts, settings, busy, waitSeconds, onGenerate }: GenerateProps) {
+export function GenerateButton({ texts, settings, busy, waitSeconds, isPossible, onGenerate }: GenerateProps) {
   const sentences = [
     settings.expiryMinutes > 0 && texts.willBeAccepted(settings.expiryMinutes),
     settings.sendsEmail && texts.willBeMailed,
@@ -29,7 +30,7 @@ export function GenerateButton({ texts, settings, busy, waitSeconds, onGenerate 
         variant="primary"
         onClick={onGenerate}
         loading={busy === 'generate'}
-        disabled={busy !== null || waitSeconds > 0}
+        disabled={busy !== null || waitSeconds > 0 || !isPossible}
       >
         {withWait(texts.generate, waitSeconds)}
       </LoadingButton>
@@ -44,17 +45,18 @@ interface CheckProps {
   onInput: (value: string) => void;
   isPrimary: boolean;
   attemptsRemaining: number;
+  waitSeconds: number;
   onSubmit: (code: string) => void;
 }
 
 /** Type what the customer reads out. */
-export function CheckForm({ texts, busy, value, onInput, isPrimary, attemptsRemaining, onSubmit }: CheckProps) {
+export function CheckForm({ texts, busy, value, onInput, isPrimary, attemptsRemaining, waitSeconds, onSubmit }: CheckProps) {
   return (
     <Form
       preventDefault
       autoComplete="off"
       onSubmit={() => {
-        if (value.trim() && busy === null) {
+        if (value.trim() && busy === null && waitSeconds === 0) {
           onSubmit(value.trim());
         }
       }}
@@ -74,9 +76,9 @@ export function CheckForm({ texts, busy, value, onInput, isPrimary, attemptsRema
             type="submit"
             variant={isPrimary ? 'primary' : 'secondary'}
             loading={busy === 'verify'}
-            disabled={busy !== null}
+            disabled={busy !== null || waitSeconds > 0}
           >
-            {texts.verify}
+            {withWait(texts.verify, waitSeconds)}
           </LoadingButton>
           <Text variant="microcopy">{texts.attemptsLeft(attemptsRemaining)}</Text>
         </Flex>
@@ -89,6 +91,7 @@ interface ResendProps {
   texts: Texts;
   busy: OTP['busy'];
   recipient: string;
+  endsOlder: boolean;
   isOpen: boolean;
   waitSeconds: number;
   onOpen: () => void;
@@ -98,7 +101,7 @@ interface ResendProps {
 
 /** A new code by e-mail, only after the agent has seen to whom it goes. */
 export function ResendPanel(props: ResendProps) {
-  const { texts, busy, recipient, isOpen, waitSeconds, onOpen, onCancel, onConfirm } = props;
+  const { texts, busy, recipient, endsOlder, isOpen, waitSeconds, onOpen, onCancel, onConfirm } = props;
   if (!isOpen) {
     return (
       <Flex direction="column" gap="small">
@@ -115,7 +118,7 @@ export function ResendPanel(props: ResendProps) {
     <Flex direction="column" gap="small">
       <Divider />
       <Text format={{ fontWeight: 'demibold' }}>{texts.resendQuestion}</Text>
-      <Text>{texts.resendBody(recipient)}</Text>
+      <Text>{`${texts.resendBody(recipient)} ${endsOlder ? texts.resendEnds : texts.resendKeeps}`}</Text>
       <ButtonRow>
         <LoadingButton
           variant="primary"

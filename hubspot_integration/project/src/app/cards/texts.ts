@@ -1,5 +1,5 @@
 // What the card says, in English, and the shape that every other language must fill (languages.ts).
-import type { EmailStatus, PropertyStatus, Reason } from './api';
+import type { DeliveryStatus, EmailStatus, PropertyStatus, Reason } from './api';
 
 export interface Notice {
   title: string;
@@ -31,9 +31,19 @@ export interface Texts {
   willBeMailed: string;
   willBeStored: (property: string) => string;
   generate: string;
-  active: Notice;
-  issued: Notice;
-  resent: Notice;
+  /** titles: what there is, or what the last click led to */
+  active: string;
+  issued: string;
+  resent: string;
+  /** what follows the title where something has not arrived */
+  undelivered: Record<Exclude<DeliveryStatus, 'delivered' | 'pending'>, string>;
+  emailSent: (recipient: string) => string;
+  emailPending: string;
+  stored: (property: string) => string;
+  storing: string;
+  nothingOn: string;
+  locked: (until: string, attempts: number) => Notice;
+  details: string;
   expired: Notice;
   masked: string;
   never: string;
@@ -54,6 +64,8 @@ export interface Texts {
   resend: string;
   resendQuestion: string;
   resendBody: (recipient: string) => string;
+  resendEnds: string;
+  resendKeeps: string;
   confirmResend: string;
   cancel: string;
   codeLabel: string;
@@ -75,14 +87,25 @@ export interface Texts {
 
 export const en: Texts = {
   loading: 'Looking for an active code',
-  none: 'This contact has no active code.',
+  none: 'This contact has no active code. Generate one, then check here what the customer reads out.',
   willBeAccepted: (minutes) => `A new code is accepted for ${minutes} minutes.`,
-  willBeMailed: 'It is mailed to the contact.',
+  willBeMailed: 'It is emailed to the contact.',
   willBeStored: (property) => `It is stored in “${property}”.`,
   generate: 'Generate OTP',
-  active: { title: 'Active OTP', body: 'This code is still accepted. There is no need for another one.' },
-  issued: { title: 'Code generated', body: 'Use this code from now on.' },
-  resent: { title: 'New code generated', body: 'It is on its way to the contact. Use this code from now on.' },
+  active: 'Active OTP',
+  issued: 'Code generated',
+  resent: 'New code generated',
+  undelivered: { partly: 'only partly delivered', failed: 'not delivered', off: 'no delivery is on' },
+  emailSent: (recipient) => `Emailed to ${recipient}.`,
+  emailPending: 'The email is on its way.',
+  stored: (property) => `Stored in “${property}”.`,
+  storing: 'It is being stored.',
+  nothingOn: 'Email and storage are switched off in the OpsAgent settings, so this code is sent to nobody.',
+  locked: (until, attempts) => ({
+    title: `Locked until ${until}`,
+    body: `After ${attempts} wrong codes, no code from this contact is accepted until then. An admin can lift the lock in the OpsAgent settings, under Activity.`,
+  }),
+  details: 'Details',
   expired: { title: 'The code has expired', body: 'Generate a new one.' },
   masked: 'Hidden by your account’s settings. Reveal it with a reason, or check what the customer reads out.',
   never: 'Your account does not show codes to agents. Ask the customer to read the code out, and check it here.',
@@ -94,15 +117,17 @@ export const en: Texts = {
   recipient: 'Recipient',
   storedIn: 'Stored in',
   reference: 'Reference',
-  email: 'E-mail',
+  email: 'Email',
   emailStatus: { pending: 'Sending', sent: 'Sent', failed: 'Not sent', bounced: 'Bounced', off: 'Off' },
   propertyStatus: { pending: 'Storing', written: 'Stored', failed: 'Not stored', off: 'Off' },
-  emailFailed: 'The e-mail could not be sent. Check the address, then resend the code.',
-  emailBounced: 'The e-mail came back. Correct the contact’s address, then resend the code.',
+  emailFailed: 'The email could not be sent. Check the address, then resend the code.',
+  emailBounced: 'The email came back. Correct the contact’s address, then resend the code.',
   propertyFailed: 'The code could not be stored. Ask an admin to look at the activity in the OpsAgent settings.',
   resend: 'Resend Code',
   resendQuestion: 'Send a new code?',
-  resendBody: (recipient) => `A new code is generated and mailed to ${recipient}.`,
+  resendBody: (recipient) => `A new code is generated and emailed to ${recipient}.`,
+  resendEnds: 'The current code stops working.',
+  resendKeeps: 'The current code keeps working until it expires.',
   confirmResend: 'Confirm & Resend',
   cancel: 'Cancel',
   codeLabel: 'Code from the customer',
@@ -110,7 +135,7 @@ export const en: Texts = {
   verify: 'Verify',
   attemptsLeft: (attempts) => (attempts === 1 ? '1 attempt left' : `${attempts} attempts left`),
   results: {
-    verified: { title: 'Verified', body: 'The code is right. It cannot be used again.' },
+    verified: { title: 'Verified', body: 'The code was correct. It can’t be used again.' },
     wrong_code: { title: 'Wrong code', body: 'Ask the customer to read the code out again.' },
     malformed: { title: 'This cannot be a code', body: 'Check what you typed. No attempt was used.' },
     expired: { title: 'This code has expired', body: 'Generate a new one.' },
@@ -122,15 +147,15 @@ export const en: Texts = {
   verifiedAt: (time) => `Verified ${time}`,
   reveal: 'Reveal code',
   reason: 'Reason',
-  reasonDescription: 'Recorded with your e-mail address.',
+  reasonDescription: 'Recorded with your email address.',
   reasonMissing: 'Say why you need to see the code.',
   problems: {
     not_connected: { title: 'OpsAgent is not connected', body: 'Ask an admin to reconnect it in the OpsAgent settings.' },
     not_found: { title: 'Contact not found', body: 'HubSpot does not know this contact any more. Reload the page.' },
-    missing_email: { title: 'No e-mail address', body: 'Fill in the contact’s e-mail address, then try again.' },
+    missing_email: { title: 'No email address', body: 'Fill in the contact’s email address, then try again.' },
     invalid_input: { title: 'That did not work', body: 'Reload the page and try again.' },
     rate_limited: { title: 'Please wait', body: 'Codes and attempts are limited, to protect the contact.' },
-    email_off: { title: 'E-mail is switched off', body: 'Ask an admin to switch it on in the OpsAgent settings.' },
+    email_off: { title: 'Email is switched off', body: 'Ask an admin to switch it on in the OpsAgent settings.' },
     no_active_code: { title: 'There is no active code', body: 'Generate a new one.' },
     not_allowed: { title: 'Codes are not shown', body: 'Your account does not show codes to agents.' },
     hubspot_unavailable: { title: 'HubSpot did not answer', body: 'The contact could not be read. Try again in a moment.' },

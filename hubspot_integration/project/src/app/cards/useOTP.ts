@@ -192,6 +192,7 @@ function useNow(overview: Overview | null, problem: Problem | null): number {
   const [local, setLocal] = useState(() => Date.now());
   const until = Math.max(
     overview?.active ? overview.active.expiresAt - offset : 0,
+    overview?.lockedUntil ? overview.lockedUntil - offset : 0,
     problem?.retryAt ?? 0,
   );
   useEffect(() => {
