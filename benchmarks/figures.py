@@ -60,6 +60,16 @@ FIGURES: Final = {
         at_least=0.40,
         conventional="0.12",
     ),
+    "generate_against_earlier": Figure(
+        number=1,
+        what="Generate OTP, 16 connections, against the commit that EARLIER names",
+        at_least=1,
+    ),
+    "verify_against_earlier": Figure(
+        number=2,
+        what="Verify OTP, 16 connections, against the commit that EARLIER names",
+        at_least=1,
+    ),
     "against_django_otp": Figure(
         number=3,
         what="Generate OTP against django-otp's e-mail device without its mail",

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
+from benchmarks import earlier
 from benchmarks.figures import FIGURES, Figure, Measured
-from benchmarks.stage import Scale, Stage, say
+from benchmarks.stage import Scale, Stage, python_build, say
 
 RESULTS: Final = Path(__file__).parent / "results.jsonl"
 THEMES: Final = (
@@ -27,6 +28,7 @@ THEMES: Final = (
     "answers",
     "burst",
     "scale_out",
+    "earlier",
 )
 
 
@@ -53,7 +55,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure. QUICK=1 makes it short and rough; FULL=1 stores 10 million codes for the growth figure.",
+        description="Measure. QUICK=1 makes it short and rough; FULL=1 stores 10 million codes for the growth "
+        "figure; EARLIER=COMMIT compares the rates with those of another commit.",
     )
     parser.add_argument("themes", nargs="*", metavar="THEME", help=f"some of: {', '.join(THEMES)} (default: all)")
     parser.add_argument(
@@ -68,7 +71,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     if options.markdown:
         print(markdown(latest(RESULTS)))
         return 0
-    return run(options.themes or THEMES)
+    return run(options.themes or [name for name in THEMES if name != "earlier" or earlier.commit()])
 
 
 def run(names: Sequence[str]) -> int:
@@ -78,7 +81,10 @@ def run(names: Sequence[str]) -> int:
     themes = {name: theme(name) for name in names}
     scale = Scale.chosen()
     began = time.monotonic()
-    say(f"{scale.value} run on {os.cpu_count()} cores; load average {os.getloadavg()[0]:.1f} before it begins")
+    say(
+        f"{scale.value} run on {os.cpu_count()} cores with {python_build()}; "
+        f"load average {os.getloadavg()[0]:.1f} before it begins"
+    )
     with Stage(scale) as stage:
         lines = measure(themes, stage, RESULTS)
     print(f"\n{table(themes, lines)}")
@@ -170,6 +176,7 @@ def _line(measured: Measured, figure: Figure, scale: Scale) -> dict[str, Any]:
         "scale": scale.value,
         "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
+        "python": python_build(),
         "load_average": round(os.getloadavg()[0], 1),
         "detail": measured.detail,
     }

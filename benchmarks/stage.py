@@ -4,8 +4,10 @@ import contextlib
 import enum
 import itertools
 import os
+import platform
 import socket
 import subprocess
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -29,6 +31,13 @@ _TEMPLATE: Final = "opsagent"
 def say(line: str) -> None:
     """Print a line at once."""
     print(line, flush=True)
+
+
+def python_build() -> str:
+    """Name the Python that serves both sides: one that was built without optimisation is a third slower."""
+    arguments = str(sysconfig.get_config_var("CONFIG_ARGS"))
+    kind = "optimised" if "--enable-optimizations" in arguments else "not optimised"
+    return f"{platform.python_implementation()} {platform.python_version()}, {kind}"
 
 
 class Scale(enum.Enum):
@@ -96,7 +105,25 @@ class Stage:
     @contextlib.contextmanager
     def web(self, database_url: str, *, workers: int | None = None) -> Iterator[System]:
         """Run the web process of the Procfile alone: what is measured is the answer."""
-        system = self._system(database_url, web_workers=workers)
+        with self._serving(self._system(database_url, web_workers=workers)) as system:
+            yield system
+
+    @contextlib.contextmanager
+    def earlier_web(self, commit: str, *, beside: System) -> Iterator[System]:
+        """Run the web process of another commit on a database of its own, with the settings of the system beside it.
+
+        Raises subprocess.CalledProcessError for a commit that git does not know.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+            subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+            system = self._system(self.database(empty=True), app_url=beside.app_url, root=Path(folder))
+            system.manage("migrate", "--verbosity", "0")
+            with self._serving(system):
+                yield system
+
+    @contextlib.contextmanager
+    def _serving(self, system: System) -> Iterator[System]:
         try:
             system.start("web")
             wait_for(system.web_port, system.processes["web"])
@@ -131,13 +158,17 @@ class Stage:
         *,
         web_workers: int | None = None,
         settings: Mapping[str, str] | None = None,
+        app_url: str = "",
+        root: Path = ROOT,
     ) -> System:
         return System(
             database_url,
             f"{self._valkey.connection_url}/0",
             self._logs / str(next(self._numbers)),
             sandbox_options=sandbox_options,
+            app_url=app_url,
             web_workers=web_workers,
+            root=root,
             # Logs at their usual level would measure the disk; without a sandbox there is no mail server to name.
             settings={"LOG_LEVEL": "WARNING", **(settings or {})},
         )

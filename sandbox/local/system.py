@@ -49,7 +49,8 @@ class System:
 
     Used as a context manager: entering migrates the database and starts everything, leaving stops everything.
     Processes are named as in the Procfile, plus "sandbox"; `kill` and `start` act on one by name. More of a kind have a
-    word of their own behind a dot: "worker.second". `web_workers` takes the place of the Procfile's number.
+    word of their own behind a dot: "worker.second". `web_workers` takes the place of the Procfile's number. `root` is the
+    checkout whose processes run, for whoever compares one with another.
     """
 
     database_url: str
@@ -62,6 +63,7 @@ class System:
     web_workers: int | None = None
     sandbox_options: Iterable[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    root: Path = ROOT
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,7 +118,7 @@ class System:
         if name == "sandbox":
             self._start_sandbox()
         else:
-            command = _procfile()[name.partition(".")[0]]
+            command = self._procfile()[name.partition(".")[0]]
             if self.web_workers is not None:
                 command = re.sub(r"--workers \d+", f"--workers {self.web_workers}", command)
             self.processes[name] = self._spawn(name, ["sh", "-c", f"exec {command}"], self.environment)
@@ -125,7 +127,7 @@ class System:
         """Run a management command to its end and return what it printed."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False,
+            cwd=self.root, env=self.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise NotStarted(f"manage.py {arguments[0]} failed.\n{done.stderr[-2000:]}")
@@ -167,6 +169,10 @@ class System:
     def _log_since_start(self, name: str) -> str:
         return self.log(name)[self._log_lengths[name] :]
 
+    def _procfile(self) -> dict[str, str]:
+        lines = (self.root / "Procfile").read_text().splitlines()
+        return dict(line.split(": ", 1) for line in lines if line)
+
     def _start_sandbox(self) -> None:
         port = self.sandbox_url.rpartition(":")[2] or str(self.sandbox_port)
         smtp_port = self.smtp_address.rpartition(":")[2] or str(self.smtp_port)
@@ -192,7 +198,7 @@ class System:
             # A session of its own: Ctrl-C reaches us, and we end the children in order.
             return subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=self.root,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -216,11 +222,6 @@ _KEY = Fernet.generate_key().decode()
 def _end_with_parent() -> None:
     """Ask the kernel to end this process when its parent dies, however it dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _procfile() -> dict[str, str]:
-    lines = (ROOT / "Procfile").read_text().splitlines()
-    return dict(line.split(": ", 1) for line in lines if line)
 
 
 def _answers(url: str) -> bool:
