@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
+from opsagent import addresses
+
 
 class CodeType(enum.StrEnum):
     """What a code is made of."""
@@ -62,14 +64,16 @@ def fits(code: str, *, code_type: CodeType | None = None, length: int | None = N
 
 
 def normalise_address(address: str) -> str:
-    """Return an e-mail address as codes are bound to it: the domain in lower case, no space around it."""
-    local, separator, domain = address.strip().rpartition("@")
-    return f"{local}{separator}{domain.lower()}"
+    """Return an e-mail address as codes are bound to it: the domain in lower case and in ASCII, no space around it.
+
+    So `ada@straße.example` and `ada@xn--strae-oqa.example` are one address (see opsagent.addresses). Never fails.
+    """
+    return addresses.normalise(address)
 
 
 def mask_address(address: str) -> str:
     """Return an address as lists show it: `ann@example.com` as `a***@e***.com`."""
-    local, separator, domain = address.rpartition("@")
+    local, separator, domain = addresses.for_people(address).rpartition("@")
     if not separator:
         return "***"
     name, _, last = domain.rpartition(".")
@@ -82,19 +86,26 @@ def digest(*, pepper: str, portal_id: int, contact_id: int, address: str, code: 
     It is bound to the portal, the contact and the address, so that equal codes have unequal digests. The pepper is
     what protects it: without it, any hash of six digits is searched through in under a second.
     """
-    message = f"{portal_id}\0{contact_id}\0{address}\0{code}".encode()
+    message = f"{portal_id}\0{contact_id}\0{address}\0{code}".encode(errors="surrogatepass")
     return hmac.digest(pepper.encode(), message, hashlib.sha256)
 
 
 def digests(*, peppers: Iterable[str], portal_id: int, contact_id: int, address: str, code: str) -> list[bytes]:
-    """Return the digest under every pepper, the current one first: one statement then finds a code of any age."""
+    """Return the digests under every pepper, the current one first: one statement then finds a code of any age."""
     return [
-        digest(pepper=pepper, portal_id=portal_id, contact_id=contact_id, address=address, code=code)
+        digest(pepper=pepper, portal_id=portal_id, contact_id=contact_id, address=spelling, code=code)
         for pepper in peppers
+        for spelling in _spellings(address)
     ]
 
 
 def address_digests(*, peppers: Iterable[str], portal_id: int, address: str) -> list[bytes]:
     """Return what stands for an address in searches, under every pepper, the current one first. 32 bytes each."""
-    message = f"{portal_id}\0{address}".encode()
-    return [hmac.digest(pepper.encode(), message, hashlib.sha256) for pepper in peppers]
+    messages = [f"{portal_id}\0{spelling}".encode(errors="surrogatepass") for spelling in _spellings(address)]
+    return [hmac.digest(pepper.encode(), message, hashlib.sha256) for pepper in peppers for message in messages]
+
+
+def _spellings(address: str) -> tuple[str, ...]:
+    """Return the spellings that digests were made of: today's first, then the one of rows from before it was ASCII."""
+    earlier = addresses.for_people(address)
+    return (address,) if earlier == address else (address, earlier)

@@ -15,6 +15,7 @@ from hubspot_integration import client
 from hubspot_integration.client import ContactProperty
 from hubspot_integration.oauth import NotConnected
 from hubspot_integration.transport import HubSpotError
+from opsagent import addresses
 from otp.models import DAY_IN_MINUTES, TEXT_LIMIT, EmailTexts, OTPSettings
 from otp.property_choice import address_refusal, refusal, remark
 from otp.services import COMPLETION_SCOPE
@@ -256,6 +257,16 @@ class SettingsForm(_ModelForm):
         if reason:
             raise ValidationError(f"{reason} Choose a text property, such as Email (email).", code="unusable")
         return chosen.name
+
+    def clean_reply_to(self) -> str:
+        """Return the address as it was typed. Raises ValidationError for one that no mail program can answer to."""
+        address: str = self.cleaned_data["reply_to"]
+        if address:
+            try:
+                addresses.checked(address)
+            except ValueError:
+                raise ValidationError(self.fields["reply_to"].error_messages["invalid"], code="invalid") from None
+        return address
 
     def clean_wait_until_delivered(self) -> bool:
         """Return whether to wait. Raises ValidationError where the portal has not granted what it takes."""

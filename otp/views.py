@@ -20,6 +20,7 @@ from hubspot_integration import access, client, oauth
 from hubspot_integration.client import ContactProperty
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, PortalMember, RefusedFeature
 from hubspot_integration.transport import HubSpotError
+from opsagent import addresses
 from otp import notices, policy, portal_settings, services
 from otp.codes import CodeType
 from otp.forms import PolicyForm, SettingsForm
@@ -193,7 +194,7 @@ def privacy(request: HttpRequest) -> HttpResponse:
     """Say which data the app keeps, why and for how long, and who answers for it here."""
     context = {
         "operator": urlsplit(settings.PUBLIC_BASE_URL).hostname,
-        "address": parseaddr(settings.DEFAULT_FROM_EMAIL)[1],
+        "address": addresses.for_people(parseaddr(settings.DEFAULT_FROM_EMAIL)[1]),
     }
     return render(request, "otp/privacy.html", context)
 

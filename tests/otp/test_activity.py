@@ -143,6 +143,15 @@ def test_it_filters_by_contact_source_and_address(admin: Client, portal: Portal)
     assert references_on(posted(admin, address="somebody@example.org")) == []
 
 
+@pytest.mark.parametrize("spelling", ["ada@straße.example", "ada@xn--strae-oqa.example", "ada@STRAẞE.example"])
+def test_it_finds_both_spellings_of_a_domain_and_rows_from_before(admin: Client, portal: Portal, spelling: str) -> None:
+    before = code_of(portal, address="ada@straße.example")
+    now = code_of(portal, address="ada@xn--strae-oqa.example")
+    code_of(portal, address="ada@strasse.example")
+    assert references_on(posted(admin, address=spelling)) == [str(now.id), str(before.id)]
+    assert "ada@straße.example" in text_of(admin.get(f"{LOG}/{now.id}", secure=True))
+
+
 def test_it_keeps_the_address_out_of_the_url_and_of_every_link(admin: Client, portal: Portal) -> None:
     code_of(portal)
     response = admin.post(LOG, {"address": "ann@example.com"}, secure=True)

@@ -104,3 +104,25 @@ def test_it_does_not_confuse_where_one_part_ends_and_the_next_begins() -> None:
 
 def test_it_lowers_the_domain_and_leaves_the_local_part() -> None:
     assert codes.normalise_address(" Ada.Lovelace@EXAMPLE.Com ") == "Ada.Lovelace@example.com"
+
+
+def test_both_spellings_of_a_domain_are_one_address() -> None:
+    assert codes.normalise_address("ada@Straße.example") == codes.normalise_address("ada@xn--strae-oqa.example")
+    assert codes.normalise_address("ada@straße.example") != codes.normalise_address("ada@strasse.example")
+    assert codes.mask_address("ada@xn--strae-oqa.example") == "a***@s***.example"
+
+
+def test_digests_find_what_was_stored_under_the_earlier_spelling() -> None:
+    base = {"pepper": "p" * 32, "portal_id": 1, "contact_id": 2, "code": "482951"}
+    earlier = codes.digest(**base, address="ada@straße.example")  # type: ignore[arg-type]
+    today = codes.digest(**base, address="ada@xn--strae-oqa.example")  # type: ignore[arg-type]
+    rest = {name: value for name, value in base.items() if name != "pepper"}
+    found = codes.digests(peppers=["p" * 32], address="ada@xn--strae-oqa.example", **rest)  # type: ignore[arg-type]
+    assert found == [today, earlier]
+    assert len(codes.digests(peppers=["p" * 32], address="ada@example.com", **rest)) == 1  # type: ignore[arg-type]
+
+
+def test_half_a_surrogate_pair_in_an_address_is_no_crash() -> None:
+    address = codes.normalise_address("a\ud83d@b.example")
+    assert codes.address_digests(peppers=["p"], portal_id=1, address=address)
+    assert codes.digests(peppers=["p"], portal_id=1, contact_id=2, address=address, code="482951")

@@ -457,6 +457,12 @@ def test_it_refuses_an_unknown_placeholder_by_its_name(admin: Admin, label: str)
     assert page.control(label).attributes["aria-invalid"] == "true"
 
 
+@pytest.mark.parametrize("address", ["support", "hilfe@i❤.ws", "a@b.example, c@d.example", "=?utf-8?q?x?=@b.example"])
+def test_it_refuses_a_reply_to_that_nobody_can_answer_to(admin: Admin, address: str) -> None:
+    page = admin.fails_to_save({"Reply-To Address": address})
+    assert page.error("Reply-To Address") == "Enter an address such as support@example.com, or nothing."
+
+
 def test_it_names_all_unknown_placeholders(admin: Admin) -> None:
     page = admin.fails_to_save({"Greeting": "{a} {b}"})
     assert page.error("Greeting").startswith("Greeting: {a}, {b} are not placeholders.")

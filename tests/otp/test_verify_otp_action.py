@@ -437,6 +437,36 @@ def test_it_names_the_end_of_the_newest_code_whatever_is_guessed(ada: Customer, 
         assert ada.submit(older)[1] == "superseded"
 
 
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ("ada@straße.example", "ada@xn--strae-oqa.example"),
+        ("ada@XN--strae-oqa.example", "ada@STRAẞE.example"),
+        ("ada@例え。jp", "ada@例え.jp"),
+    ],
+)
+def test_both_spellings_of_a_domain_are_one_address(portal: Portal, asked: str, answered: str) -> None:
+    inputs = {"submitted_code": Customer(portal, address=asked).code(), "email": answered}
+    assert outputs(execution(portal, inputs=inputs))["otp_reason"] == "verified"
+
+
+def test_a_domain_that_looks_alike_is_another_one(portal: Portal) -> None:
+    code = Customer(portal, address="ada@straße.example").code()
+    inputs = {"submitted_code": code, "email": "ada@strasse.example"}
+    assert outputs(execution(portal, inputs=inputs))["otp_reason"] == "not_found"
+
+
+@pytest.mark.parametrize("spelling", ["ada@straße.example", "ada@xn--strae-oqa.example"])
+def test_it_knows_codes_from_before_domains_were_ascii(portal: Portal, spelling: str) -> None:
+    code = factories.OneTimeCodeFactory.create(portal=portal, contact_id=904, address="ada@straße.example")
+    wrong = outputs(execution(portal, inputs={"submitted_code": "111111", "email": spelling}, callbackId="wrong"))
+    assert (wrong["otp_reason"], wrong["otp_attempts_remaining"]) == ("wrong_code", "4")
+    right = outputs(execution(portal, inputs={"submitted_code": "482951", "email": spelling}, callbackId="right"))
+    assert right["otp_reason"] == "verified"
+    code.refresh_from_db()
+    assert code.end_reason == EndReason.USED
+
+
 def test_it_does_not_know_a_code_of_another_address(ada: Customer) -> None:
     code = ada.code()
     ada.address = "ada@elsewhere.example"
