@@ -9,13 +9,15 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 
 from emails import languages
-from emails.content import PLACEHOLDERS, complaints
+from emails.content import complaints
 from emails.languages import ChosenTexts
+from emails.placeholders import in_braces
 from hubspot_integration import client
 from hubspot_integration.client import ContactProperty
 from hubspot_integration.oauth import NotConnected
 from hubspot_integration.transport import HubSpotError
 from opsagent import addresses
+from opsagent.quoting import quoted
 from otp.models import DAY_IN_MINUTES, TEXT_LIMIT, EmailTexts, OTPSettings
 from otp.property_choice import address_refusal, refusal, remark
 from otp.services import COMPLETION_SCOPE
@@ -73,11 +75,13 @@ class NameField(LineField):
 
     def to_python(self, value: Any) -> str:
         """Trim. Raises ValidationError."""
-        text = super().to_python(value)
-        used = [name for name in PLACEHOLDERS if f"{{{name}}}" in text]
+        typed = str(value or "")
+        used = [*in_braces(typed), *(character for character in typed if character in "{}")]
         if used:
-            raise ValidationError(f"{self.label} is the same in every mail. Remove {{{used[0]}}}.", code="placeholder")
-        return text
+            raise ValidationError(
+                f"{self.label} is the same in every mail. Remove {quoted(used[0])}.", code="placeholder"
+            )
+        return super().to_python(value)
 
 
 class SettingsForm(_ModelForm):

@@ -434,7 +434,7 @@ def test_it_counts_a_line_break_as_one_character(admin: Admin) -> None:
 
 
 def test_it_shows_markup_as_it_was_typed(admin: Admin) -> None:
-    hostile = '"><script>alert(1)</script>{{ 7*7 }}</textarea>'
+    hostile = '"><script>alert(1)</script>&lt;b&gt; %s</textarea>'
     admin.saves({"Email Subject": hostile, "Greeting": hostile, "Body Text": hostile, "Footer Text": hostile})
     page = admin.opens()
     assert "<script>" not in page.html
@@ -455,6 +455,38 @@ def test_it_refuses_an_unknown_placeholder_by_its_name(admin: Admin, label: str)
     )
     assert page.control(label).value == "Hello {frist_name}"
     assert page.control(label).attributes["aria-invalid"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        ("{ first_name }", "{first_name}"),
+        ("{{first_name}}", "{first_name}"),
+        ("{First Name}", "{first_name}"),
+        ("｛first_name｝", "{first_name}"),
+        ("{{ contact.firstname }}", "{first_name}"),
+        ("{{ company.name }}", "{company}"),
+    ],
+)
+@pytest.mark.parametrize("label", ["Email Subject", "Greeting", "Body Text", "Footer Text"])
+def test_it_offers_the_right_spelling_of_a_placeholder(admin: Admin, label: str, typed: str, right: str) -> None:
+    page = admin.fails_to_save({label: f"Hello {typed}"})
+    assert page.error(label) == f"{label}: {typed} is not a placeholder. Write {right}."
+    assert page.control(label).value == f"Hello {typed}"
+
+
+@pytest.mark.parametrize("typed", ["{ code }", "{{code}}", "{CODE}"])
+def test_it_refuses_the_code_in_the_subject_however_it_is_spelled(admin: Admin, typed: str) -> None:
+    page = admin.fails_to_save({"Email Subject": f"{typed} is your code"})
+    assert page.error("Email Subject") == (
+        f"Email Subject must not hold the code: it shows on locked screens. Remove {typed}."
+    )
+
+
+@pytest.mark.parametrize("typed", ["{company}", "{ company }", "{{ contact.firstname }}", "{x}", "{"])
+def test_a_senders_name_has_no_placeholders(admin: Admin, typed: str) -> None:
+    page = admin.fails_to_save({"Sender Name": f"Your {typed}"})
+    assert page.error("Sender Name") == f"Sender Name is the same in every mail. Remove {typed}."
 
 
 @pytest.mark.parametrize("address", ["support", "hilfe@i❤.ws", "a@b.example, c@d.example", "=?utf-8?q?x?=@b.example"])
