@@ -28,6 +28,16 @@ ALPHABETS: Final = {
 }
 LENGTHS: Final = (4, 6, 8)
 EXPIRY_MINUTES: Final = (5, 10, 15, 30, 60)
+# What people put between the characters of a code: dashes, and what has no width. Spaces are told by `isspace`.
+_SEPARATING: Final = frozenset({"Pd", "Cf", "Zs", "Zl", "Zp"})
+_SEPARATORS: Final = frozenset(
+    "\u2212"  # minus sign
+    "\u30fc"  # prolonged sound mark: where the hyphen is on a Japanese keyboard
+    "\u02d7\u2043\u2500\u2501\u2796"  # modifier minus, hyphen bullet, box-drawing lines, heavy minus
+    "\u2800\u115f\u1160\u3164"  # blanks: Braille and Hangul
+    "\u034f\ufe0e\ufe0f\u20e3"  # what digits of an emoji keyboard bring along
+)
+_LEFT_OUT_OF_ASCII: Final = dict.fromkeys(map(ord, "-\t\n\v\f\r\x1c\x1d\x1e\x1f "))
 REMEMBERED_FOR: Final = dt.timedelta(hours=24)
 """So long after its expiry a code can still be told apart from one that never was."""
 
@@ -46,14 +56,25 @@ def generate(code_type: CodeType, length: int) -> str:
 
 
 def normalise(submitted: str) -> str:
-    """Return what a person typed as we compare it: digits of any script as ASCII, no spaces or hyphens, upper case."""
-    kept = []
-    for character in submitted:
-        if character.isspace() or unicodedata.category(character) in {"Pd", "Cf"}:
-            continue
-        digit = unicodedata.decimal(character, None)
-        kept.append(character.upper() if digit is None else str(digit))
-    return "".join(kept)
+    """Return what a person typed as we compare it: NFKC, digits of any script as ASCII, no spaces or hyphens, upper case.
+
+    So full-width letters count, and whatever a keyboard has for a space or a hyphen does not. The same for its own
+    result. NFKC makes up to 18 characters of one: whoever calls bounds the length.
+    """
+    if submitted.isascii():
+        return submitted.translate(_LEFT_OUT_OF_ASCII).upper()
+    before, text = "", submitted
+    while text != before:  # upper case may be written in another form than NFKC
+        before, text = text, "".join(map(_typed, unicodedata.normalize("NFKC", text)))
+    return text
+
+
+def _typed(character: str) -> str:
+    """Return what one character of a typed code stands for."""
+    if character.isspace() or character in _SEPARATORS or unicodedata.category(character) in _SEPARATING:
+        return ""
+    digit = unicodedata.decimal(character, None)
+    return character.upper() if digit is None else str(digit)
 
 
 def fits(code: str, *, code_type: CodeType | None = None, length: int | None = None) -> bool:

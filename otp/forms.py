@@ -35,6 +35,18 @@ LOOKUP_TIMEOUT: Final = 3.0
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
+class ShortlyQuoting(forms.BaseForm):
+    """A form whose complaints repeat of what was sent only what can be shown, and no more than a line of it."""
+
+    def add_error(self, field: Any, error: Any) -> None:
+        """Put down what is wrong with a field."""
+        for one in getattr(error, "error_list", ()):
+            value = (one.params or {}).get("value")
+            if isinstance(value, str):
+                one.params = {**one.params, "value": quoted(value)}
+        super().add_error(field, error)
+
+
 class BlockField(forms.CharField):
     """Lines of a mail, as typed, with one kind of line break between them."""
 
@@ -84,7 +96,7 @@ class NameField(LineField):
         return super().to_python(value)
 
 
-class SettingsForm(_ModelForm):
+class SettingsForm(ShortlyQuoting, _ModelForm):
     """The settings of one portal.
 
     `properties` is the portal's list of contact properties as last fetched; `scopes` are those that the portal has
@@ -316,7 +328,7 @@ class SettingsForm(_ModelForm):
             found = client.contact_property(portal_id, name, timeout=LOOKUP_TIMEOUT)
         if found is None or not found.name:
             raise ValidationError(
-                f"HubSpot has no contact property “{name}”. Choose one from the list, or create it in HubSpot first.",
+                f"HubSpot has no contact property “{quoted(name)}”. Choose one from the list, or create it in HubSpot first.",
                 code="unknown_property",
             )
         return found
@@ -375,7 +387,8 @@ def _option(item: ContactProperty) -> str:
     return f"{item.label} ({item.name}{caution})"
 
 
-def _unchecked(name: str, error: HubSpotError) -> str:
+def _unchecked(property_name: str, error: HubSpotError) -> str:
+    name = quoted(property_name)
     if isinstance(error, NotConnected):
         return f"“{name}” could not be checked, because HubSpot is not connected. Reconnect HubSpot, then save again."
     if error.permanent:
@@ -408,7 +421,7 @@ class PolicyForm(_ModelForm):
         )
 
 
-class EmailTextsForm(_TextsModelForm):
+class EmailTextsForm(ShortlyQuoting, _TextsModelForm):
     """A portal's own texts in one language. `underlying` are those that take the place of what is left empty."""
 
     class Meta:

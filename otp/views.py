@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hubspot_integration import access, client, oauth
 from hubspot_integration.client import ContactProperty
@@ -105,7 +105,7 @@ def settings_page(request: HttpRequest, member: PortalMember) -> HttpResponse:
 
 
 @never_cache
-@require_GET
+@require_safe
 @access.portal_required
 def policy_panel(request: HttpRequest, portal: Portal) -> HttpResponse:
     """Show how strong codes would be with the settings in the query; nothing is saved."""

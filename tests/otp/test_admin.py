@@ -317,7 +317,7 @@ def test_a_contacts_trail_is_exported_and_that_is_recorded(staff: Client, guard:
     assert f'action="{path}"' in text_of(staff.get(f"{CONTACTS}{guard.pk}/change/", secure=True))
     assert staff.get(path, secure=True).status_code == 302
     response: Any = staff.post(path, secure=True)
-    rows = list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
+    rows = list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode("utf-8-sig"))))
     assert [(row["Who"], row["What"]) for row in rows] == [("sam", "Exported the audit trail")]
 
 

@@ -543,6 +543,15 @@ def test_it_refuses_what_is_not_a_choice(admin: Admin, label: str, value: str) -
     assert page.error(label) == f"{value} is not a choice. Choose a value from the list."
 
 
+def test_it_quotes_shortly_and_cleanly(admin: Admin) -> None:
+    page = admin.fails_to_save({"Code Type": "\u202ehex\0" + "x" * 10_000})
+    assert page.error("Code Type").startswith(r"\u202ehex\x00xxx")
+    assert page.error("Code Type").endswith("x… is not a choice. Choose a value from the list.")
+    assert len(page.error("Code Type")) < 200
+    page = admin.fails_to_save({"HubSpot Property Name": "a\u202eb"})
+    assert r"HubSpot has no contact property “a\u202eb”." in page.error("HubSpot Property Name")
+
+
 def test_it_refuses_to_store_without_a_property(admin: Admin) -> None:
     page = admin.fails_to_save({"Store OTP in HubSpot Property": True})
     assert page.error("HubSpot Property Name") == (
@@ -993,7 +1002,9 @@ def test_it_never_shows_a_token(admin: Admin) -> None:
     assert grant.refresh_token not in html
 
 
-@pytest.mark.parametrize("time_zone", ["Nowhere/Nothing", "../etc/passwd", ""])
+@pytest.mark.parametrize(
+    "time_zone", ["Nowhere/Nothing", "../etc/passwd", "", "America", "posixrules", "localtime", "x" * 64, "Factory"]
+)
 def test_it_counts_in_utc_when_the_portals_time_zone_is_unknown(admin: Admin, time_zone: str) -> None:
     Portal.objects.filter(id=admin.portal.id).update(time_zone=time_zone)
     assert " UTC" in admin.opens().text
