@@ -1,8 +1,8 @@
 """What the mail with a code says: a tenant's texts with a closed list of placeholders, as plain text and as HTML. Pure.
 
-Tenant text is data and never a template: one regular expression finds the placeholders, and what is filled in is
-escaped. So mark-up and template syntax appear in the mail as they were typed. The layout around the texts is a
-template; it is rendered and its styles are moved into its elements once per language, never per message.
+Tenant text is data and never a template: what is filled in (`emails.placeholders`) is escaped, and mark-up appears in the
+mail as it was typed. The layout around the texts is a template; it is rendered and its styles are moved into its elements
+once per language, never per message.
 """
 
 import functools
@@ -15,21 +15,15 @@ from typing import Final
 import css_inline
 from django.template.loader import render_to_string
 
-PLACEHOLDERS: Final = ("expiry_minutes", "expires_at", "first_name", "company", "reference")
-
-MAXIMUM_VALUE_LENGTH: Final = 100
-"""Characters of one value. A contact's name comes from whoever filled in a form: it must not become a letter."""
+from emails.placeholders import CODE, PLACEHOLDERS, fill, has_lone_brace, mistakes
+from emails.values import MAXIMUM_LENGTH, NEVER_SHOWN, REORDERING, fitting, holds_a_link, in_one_line
+from opsagent.quoting import quoted
 
 MAXIMUM_TEXT_LENGTH: Final = 2000
 MAXIMUM_LINE_LENGTH: Final = 200
 
-_LOOKS_LIKE_A_PLACEHOLDER: Final = re.compile(r"\{([\w.-]+)\}")
-_PLACEHOLDER: Final = re.compile(rf"( ?)\{{({'|'.join(PLACEHOLDERS)})\}}")
+_LONGEST_QUOTED: Final = 60
 _LINE_BREAKS: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# Control characters, and lone surrogates, which no encoding of a mail can carry.
-_NEVER_SHOWN: Final = re.compile("[\0-\x08\n-\x1f\x7f-\x9f\ud800-\udfff]")
-# Embeddings, overrides and isolates of the bidirectional algorithm: they make text appear in another order than it has.
-_REORDERING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # Characters without width and spaces in turn: programs that merge spaces take them for text.
 _FILLING: Final = "\u034f\u200c\u00a0" * 50
 _MARKER: Final = re.compile("@@([a-z_]+)@@")
@@ -55,15 +49,6 @@ class Content:
     html: str
 
 
-def unknown_placeholders(text: str) -> list[str]:
-    """Return the names in braces that are no placeholder, each once, in the order of their appearance.
-
-    `{code}` is one of them: the code has its own place in the mail.
-    """
-    names = dict.fromkeys(_LOOKS_LIKE_A_PLACEHOLDER.findall(text))
-    return [name for name in names if name not in PLACEHOLDERS]
-
-
 def complaints(
     text: str, *, label: str, one_line: bool = False, shows_on_locked_screens: bool = False, longest: int | None = None
 ) -> list[str]:
@@ -78,24 +63,39 @@ def complaints(
         found.append(f"{label} has {len(text):,} characters. Shorten it to {limit:,}.")
     if one_line and _LINE_BREAKS.search(text):
         found.append(f"{label} is a single line. Remove the line break.")
-    if _NEVER_SHOWN.search(_LINE_BREAKS.sub("", text)):
+    if NEVER_SHOWN.search(_LINE_BREAKS.sub("", text)):
         found.append(f"{label} holds an invisible control character. Remove it, or type the text anew.")
-    if _REORDERING.search(text):
+    if REORDERING.search(text):
         found.append(
             f"{label} holds an invisible character that reverses the order of letters. Remove it, or type the text "
             "anew: right-to-left languages need none."
         )
-    unknown = unknown_placeholders(text)
-    if "code" in unknown:
-        found.append(
-            f"{label} must not hold the code: it shows on locked screens. Remove {{code}}."
-            if shows_on_locked_screens
-            else f"{label} cannot hold the code, which has its own place between body and footer. Remove {{code}}."
-        )
-    if others := [f"{{{name}}}" for name in unknown if name != "code"]:
+    return found + _complaints_about_braces(text, label, shows_on_locked_screens=shows_on_locked_screens)
+
+
+def _complaints_about_braces(text: str, label: str, *, shows_on_locked_screens: bool) -> list[str]:
+    found, unknown = [], []
+    for mistake in mistakes(text):
+        typed = quoted(mistake.typed, longest=_LONGEST_QUOTED)
+        if mistake.meant == CODE:
+            found.append(
+                f"{label} must not hold the code: it shows on locked screens. Remove {typed}."
+                if shows_on_locked_screens
+                else f"{label} cannot hold the code, which has its own place between body and footer. Remove {typed}."
+            )
+        elif mistake.meant:
+            found.append(f"{label}: {typed} is not a placeholder. Write {{{mistake.meant}}}.")
+        else:
+            unknown.append(typed)
+    if unknown:
         known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-        verb = "is not a placeholder" if len(others) == 1 else "are not placeholders"
-        found.append(f"{label}: {', '.join(others)} {verb}. Remove it, or use one of these: {known}.")
+        verb = "is not a placeholder" if len(unknown) == 1 else "are not placeholders"
+        found.append(f"{label}: {', '.join(unknown)} {verb}. Remove it, or use one of these: {known}.")
+    if has_lone_brace(text):
+        found.append(
+            f"{label} holds a brace that opens or closes nothing. Remove it, or complete the placeholder, such as "
+            "{first_name}."
+        )
     return found
 
 
@@ -111,23 +111,26 @@ def compose(
 ) -> Content:
     """Fill in the placeholders and lay the mail out.
 
-    `values`: placeholder → what stands in its place, at most MAXIMUM_VALUE_LENGTH characters of one line; a missing
-    value becomes nothing, and takes the space before it along ("Hello {first_name}," → "Hello,"). Placeholders within
-    values stay as they are. `language` is a language tag for `lang`. The code stands in both parts as one unbroken
+    `values`: placeholder → what stands in its place, at most `values.MAXIMUM_LENGTH` characters of one line; a missing
+    value becomes nothing, and takes along what only made sense with it ("Hello {first_name}," → "Hello,"). A first
+    name that holds a link counts as missing. Placeholders within values stay as they are. `language` is a language tag for `lang`. The code stands in both parts as one unbroken
     word, left to right; `valid_until` below it and `reference` at the end are lines with placeholders, empty for none.
     The subject is one line, whatever was given. Any text at all is accepted.
     """
-    values = {name: _value(text, isolated=right_to_left) for name, text in values.items()}
-    footer = _block(_substitute(texts.footer, values))
+    if holds_a_link(values.get("first_name", "")):
+        values = {**values, "first_name": ""}
+    values = {name: fitting(text, right_to_left=right_to_left) for name, text in values.items()}
+    filled = functools.partial(fill, values=values, language=language.lower())
+    footer = _block(filled(texts.footer))
     parts = {
-        "subject": _line(_substitute(texts.subject, values)),
-        "greeting": _line(_substitute(texts.greeting, values)),
-        "body": _block(_substitute(texts.body, values)),
+        "subject": in_one_line(filled(texts.subject)),
+        "greeting": in_one_line(filled(texts.greeting)),
+        "body": _block(filled(texts.body)),
         "code": code,
-        "valid_until": _line(_substitute(valid_until, values)),
+        "valid_until": in_one_line(filled(valid_until)),
         "footer": footer,
-        "reference": _line(_substitute(reference, values)),
-        "preheader": _line(footer)[:MAXIMUM_VALUE_LENGTH],
+        "reference": in_one_line(filled(reference)),
+        "preheader": in_one_line(footer)[:MAXIMUM_LENGTH],
     }
     present = tuple(name for name, text in parts.items() if text)
     marked_up = {name: escape(text).replace("\n", "<br>") for name, text in parts.items()}
@@ -157,30 +160,6 @@ def _fill(layout: tuple[str, ...], parts: Mapping[str, str]) -> str:
     return "".join(pieces)
 
 
-def _substitute(text: str, values: Mapping[str, str]) -> str:
-    def value_of(found: re.Match[str]) -> str:
-        space, name = found.groups()
-        value = values.get(name)
-        return f"{space}{value}" if value else ""
-
-    return _PLACEHOLDER.sub(value_of, text)
-
-
-def _value(text: str, *, isolated: bool) -> str:
-    """What stands in a placeholder's place.
-
-    A name comes from whoever filled in a form: it must neither become a letter nor turn the words around it. In a
-    right-to-left mail, dates and Latin names keep their own order only when isolated from what surrounds them.
-    """
-    value = _REORDERING.sub("", _line(text))[:MAXIMUM_VALUE_LENGTH].rstrip()
-    return f"\u2068{value}\u2069" if isolated and value and not value.isdigit() else value
-
-
-def _line(text: str) -> str:
-    """One line: every run of white space, line breaks of all kinds included, becomes one space."""
-    return _NEVER_SHOWN.sub("", " ".join(text.split()))
-
-
 def _block(text: str) -> str:
     """Lines with one kind of line break between them."""
-    return "\n".join(_NEVER_SHOWN.sub("", line.rstrip()) for line in text.strip().splitlines())
+    return "\n".join(NEVER_SHOWN.sub("", line.rstrip()) for line in text.strip().splitlines())

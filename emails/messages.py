@@ -5,7 +5,7 @@ import functools
 import smtplib
 import unicodedata
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.headerregistry import Address
 from email.utils import formatdate, parseaddr
 from typing import Any, Final
@@ -13,13 +13,11 @@ from typing import Any, Final
 import structlog
 from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.core.mail import EmailMultiAlternatives, get_connection
-from django.core.mail.message import sanitize_address
-from django.core.validators import validate_email
 
 from emails.content import Content
 from emails.wire import to_bytes
+from opsagent import addresses
 
 log = structlog.get_logger(__name__)
 
@@ -102,8 +100,8 @@ class _Provider:
     def send(self, message: Message) -> Outcome:
         try:
             # It also guards against a second recipient: providers split "a@example.com, b@example.com".
-            validate_email(message.to)
-        except ValidationError:
+            message = replace(message, to=addresses.checked(message.to))
+        except ValueError:
             return Outcome.refused("recipient_malformed", permanent=True)
         self._open()
         if self._given_up is not None:
@@ -127,8 +125,11 @@ class _Provider:
         # A backend that does not count returns None.
         if self._backend.send_messages([email]) == 0:
             return Outcome.refused("not_sent", permanent=False)
-        message_id = getattr(getattr(email, "anymail_status", None), "message_id", None)
-        return Outcome(accepted=True, provider_message_id=message_id if isinstance(message_id, str) else "")
+        status = getattr(email, "anymail_status", None)
+        message_id = getattr(status, "message_id", None)
+        return _provider_refusal(status) or Outcome(
+            accepted=True, provider_message_id=message_id if isinstance(message_id, str) else ""
+        )
 
     def close(self) -> None:
         backend, self._backend = self._backend, None
@@ -177,9 +178,11 @@ class _Email(EmailMultiAlternatives):
 
 
 def _email(message: Message) -> "_Email":
-    headers = _headers(message)
+    headers = {
+        name: value if name in {"To", "Reply-To"} else _undecodable(value) for name, value in _headers(message).items()
+    }
     email = _Email(
-        subject=message.content.subject,
+        subject=headers["Subject"],
         body=message.content.text,
         from_email=headers.pop("From"),
         to=[headers.pop("To")],
@@ -191,33 +194,47 @@ def _email(message: Message) -> "_Email":
     return email
 
 
+def _undecodable(text: str) -> str:
+    """Break what looks like an encoded word (RFC 2047) by a character without width.
+
+    Providers put a header of ASCII characters into the mail as it is, and whoever reads the mail would decode it.
+    """
+    return text.replace("=?", "=\u2060?")
+
+
 def _headers(message: Message) -> dict[str, str]:
     """Every header but those about MIME."""
     return {
         **message.headers,
         "From": _sender(message.from_name, settings.DEFAULT_FROM_EMAIL),
         "To": message.to,
-        **({"Reply-To": message.reply_to} if message.reply_to else {}),
+        **({"Reply-To": reply_to} if (reply_to := _reply_to(message.reply_to)) else {}),
         "Subject": message.content.subject,
         "Date": formatdate(),
         "Message-ID": f"<{message.message_id}>",
         # Keep holiday notices from answering (RFC 3834, section 5; [MS-OXCMAIL] 2.2.3.2.14).
         "Auto-Submitted": "auto-generated",
-        "X-Auto-Response-Suppress": "All",
+        # Not All: that word also asks for no non-delivery reports, and a bounce is what senders want to know.
+        "X-Auto-Response-Suppress": "DR, RN, NRN, OOF, AutoReply",
     }
 
 
 def _envelope(message: Message) -> tuple[str, list[str]]:
-    return _address_of(settings.DEFAULT_FROM_EMAIL), [_ascii(message.to)]
-
-
-def _ascii(address: str) -> str:
-    return address if address.isascii() else sanitize_address(address, "utf-8")
+    return _address_of(settings.DEFAULT_FROM_EMAIL), [message.to]
 
 
 @functools.lru_cache(maxsize=8)
 def _address_of(sender: str) -> str:
-    return _ascii(parseaddr(sender)[1])
+    return addresses.normalise(parseaddr(sender)[1])
+
+
+@functools.lru_cache(maxsize=256)
+def _reply_to(address: str) -> str:
+    """Return where answers go; nowhere in particular if mail cannot go there: no reason to hold a code back."""
+    try:
+        return addresses.checked(address)
+    except ValueError:
+        return ""
 
 
 @functools.lru_cache(maxsize=256)
@@ -244,6 +261,24 @@ def _refusal(error: Exception) -> Outcome:
             return _api_refusal(error, status)
         case _:
             return _breakdown(error)
+
+
+def _provider_refusal(status: Any) -> Outcome | None:
+    """Return why a provider did not take the message, as its answer says; None if it did.
+
+    Anymail raises nothing when the answer names the refused address in a spelling of its own: beside the refusal
+    there is then an address that nothing is known of. One message has one recipient, so any refusal is the recipient's.
+    Source: https://anymail.dev/en/stable/sending/anymail_additions/#anymail.message.AnymailStatus
+    """
+    found = getattr(status, "status", None) or set()
+    if found & {"invalid", "rejected"}:
+        return Outcome.refused("recipient_refused", permanent=True)
+    if "failed" in found:
+        return Outcome.refused("provider_failed", permanent=False)
+    if found == {"unknown"} and not status.message_id:
+        # Neither an error nor an acknowledgement: it does not count as sent, and a second attempt could be a second mail.
+        return Outcome.refused("not_confirmed", permanent=True)
+    return None
 
 
 def _smtp_refusal(what: str, code: int) -> Outcome:

@@ -12,13 +12,16 @@ from email.header import Header
 from email.utils import formataddr, parseaddr
 from typing import Final
 
-from django.core.mail.message import BadHeaderError, sanitize_address
+from django.core.mail.message import BadHeaderError
 
 from emails.content import Content
+from opsagent import addresses
 
 # "=_" cannot occur in a quoted-printable body, where every "=" is followed by two hexadecimal digits or a line's end.
 _BOUNDARY: Final = "=_the_same_words"
 _ADDRESSES: Final = frozenset({"From", "To", "Reply-To"})
+# Words that begin so are decoded by whoever reads the mail (RFC 2047): typed by a person, they are encoded themselves.
+_ENCODED_WORD: Final = "=?"
 
 
 def to_bytes(headers: Mapping[str, str], content: Content) -> bytes:
@@ -60,9 +63,13 @@ def _quoted_printable(text: str) -> bytes:
 def _field(name: str, value: str) -> str:
     if "\n" in value or "\r" in value:
         raise BadHeaderError(f"The header {name} has more than one line.")
-    if name in _ADDRESSES and not (value.isascii() and "<" not in value):
-        return _address(name, value)
-    return _encoded(name, value) if name == "Subject" or not value.isascii() else value
+    if name in _ADDRESSES:
+        return value if value.isascii() and "<" not in value else _address(name, value)
+    return _encoded(name, value) if name == "Subject" or not _is_plain(value) else value
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and _ENCODED_WORD not in text
 
 
 # A portal's mails have the same sender and mostly the same subject, and encoding one takes as long as all the rest.
@@ -70,15 +77,15 @@ def _field(name: str, value: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _encoded(name: str, value: str) -> str:
-    return Header(value, "us-ascii" if value.isascii() else "utf-8", header_name=name).encode(linesep="\r\n")
+    return Header(value, "us-ascii" if _is_plain(value) else "utf-8", header_name=name).encode(linesep="\r\n")
 
 
 @functools.lru_cache(maxsize=256)
 def _address(name: str, value: str) -> str:
     display, address = parseaddr(value)
-    address = sanitize_address(address, "utf-8")
+    address = addresses.normalise(address)
     if not display:
         return address
-    if display.isascii():
+    if _is_plain(display):
         return formataddr((display, address))
     return f"{_encoded(name, display)}\r\n <{address}>"

@@ -1,11 +1,11 @@
 """The tenant and what HubSpot gave us for it."""
 
 import datetime as dt
-import zoneinfo
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from hubspot_integration import zones
 from opsagent.encryption import EncryptedTextField
 
 
@@ -40,11 +40,8 @@ class Portal(models.Model):
 
     @property
     def zone(self) -> dt.tzinfo:
-        """The portal's time zone; UTC when HubSpot named one that this machine does not know."""
-        try:
-            return zoneinfo.ZoneInfo(self.time_zone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-            return dt.UTC
+        """The portal's time zone; UTC when HubSpot named one that this machine does not know. Never raises."""
+        return zones.named(self.time_zone) or dt.UTC
 
     @property
     def is_connected(self) -> bool:

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from hubspot_integration import transport
+from hubspot_integration import transport, zones
 from hubspot_integration.models import OAuthGrant, OAuthState, Portal, PortalMember
 from hubspot_integration.signals import portal_connected, portal_disconnected
 from hubspot_integration.transport import HubSpotError
@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 REQUIRED_SCOPES: Final = ("oauth", "crm.objects.contacts.read", "crm.objects.contacts.write")
 OPTIONAL_SCOPES: Final = ("automation", "crm.schemas.contacts.write")
 
+_LONGEST_ZONE: Final = 64
 STATE_LIFETIME: Final = dt.timedelta(minutes=10)
 # HubSpot asks for a refresh before the token ends, not after a 401.
 REFRESH_MARGIN: Final = dt.timedelta(minutes=5)
@@ -141,7 +142,7 @@ def finish(*, session: Any, state: str, code: str) -> PortalMember:
             defaults={
                 "hub_domain": str(facts.get("hub_domain") or "")[:255],
                 "ui_domain": str(details.get("uiDomain") or "app.hubspot.com")[:255],
-                "time_zone": str(details.get("timeZone") or "UTC")[:64],
+                "time_zone": _zone(details.get("timeZone")),
                 "account_type": str(details.get("accountType") or "")[:32],
                 "installed_at": now,
                 "disconnected_at": None,
@@ -155,6 +156,11 @@ def finish(*, session: Any, state: str, code: str) -> PortalMember:
     portal_connected.send(sender=Portal, portal=portal, scopes=set(scopes), member=member)
     log.info("portal_connected", portal_id=portal.id, scopes=scopes)
     return member
+
+
+def _zone(name: object) -> str:
+    """Return the name of the portal's time zone; UTC for what is none."""
+    return name if isinstance(name, str) and len(name) <= _LONGEST_ZONE and zones.named(name) else "UTC"
 
 
 def access_token_for(portal_id: int, *, refused: str | None = None) -> str:

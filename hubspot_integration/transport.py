@@ -28,6 +28,7 @@ _SERVER_ERROR: Final = 500
 _LOCKED, _TOO_MANY_REQUESTS, _MIGRATING, _TIMED_OUT = 423, 429, 477, 408
 # https://developers.hubspot.com/docs/api-reference/error-handling
 _VALUES_NOT_VALID: Final = "Property values were not valid: "
+_NUL: Final = rb"\u0000"
 _TRANSIENT: Final = frozenset({_TIMED_OUT, _LOCKED, _TOO_MANY_REQUESTS, _MIGRATING})
 
 
@@ -109,9 +110,20 @@ def call(
     if not data:
         return None
     try:
-        return orjson.loads(data)
+        return _storable(orjson.loads(data)) if _NUL in data else orjson.loads(data)
     except orjson.JSONDecodeError:
         raise HubSpotError("HubSpot's answer is not JSON", permanent=False, status=answer.status) from None
+
+
+def _storable(value: Any) -> Any:
+    """Return an answer without U+0000, which JSON may hold and PostgreSQL cannot."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(name): _storable(item) for name, item in value.items()}
+    return value
 
 
 def _refusal(error: ApiException) -> HubSpotError:

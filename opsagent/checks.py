@@ -8,23 +8,6 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 from django.http.request import validate_host
 
-_CONSOLE_BACKENDS = ("console", "dummy", "locmem", "filebased")
-
-
-@register
-def mail_leaves_the_machine(**_: Any) -> list[CheckMessage]:
-    """opsagent.E001: a public address with a mail backend that sends nothing."""
-    backend = settings.EMAIL_BACKEND.rsplit(".", 2)[-2]
-    if settings.PUBLIC_BASE_URL.startswith("https://") and backend in _CONSOLE_BACKENDS:
-        return [
-            Error(
-                f"The mail backend {settings.EMAIL_BACKEND} sends nothing.",
-                hint="Set EMAIL_URL to an SMTP server, or EMAIL_BACKEND to a provider's Anymail backend.",
-                id="opsagent.E001",
-            )
-        ]
-    return []
-
 
 @register
 def debug_is_private(**_: Any) -> list[CheckMessage]:

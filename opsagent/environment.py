@@ -1,15 +1,14 @@
 """Settings from the environment: every value is checked at the start, every complaint names it and the remedy."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Final, TypeVar, cast
 
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
-LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MINIMUM_PEPPER_LENGTH: Final = 32
 MINIMUM_TOKEN_LENGTH: Final = 32
 MINIMUM_SECRET_KEY_LENGTH: Final = 50
@@ -17,16 +16,51 @@ LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 FILE_SUFFIX: Final = "_FILE"
 
+_MOST_PROXIES: Final = 20
+_LONGEST_NUMBER: Final = 18
+# https://developers.hubspot.com/docs/developer-tooling/platform/versioning
+_VERSION: Final = re.compile(r"20\d\d-(0[1-9]|1[0-2])(-beta)?")
+
 T = TypeVar("T")
+
+_collected: list[str] | None = None
+"""What `read` found wrong, from `collect_complaints` to `raise_complaints`."""
+
+
+def collect_complaints() -> None:
+    """Let every `read` from now on speak before the start is refused: one attempt shows all that is wrong.
+
+    Until `raise_complaints` a variable that is wrong reads as None, so nothing may be made of the values before it.
+    """
+    global _collected  # noqa: PLW0603 (the settings are read once, by one thread)
+    _collected = []
+
+
+def raise_complaints() -> None:
+    """Raise ImproperlyConfigured with a line for each variable that is wrong, if there are any."""
+    global _collected
+    found, _collected = _collected, None
+    if found:
+        raise ImproperlyConfigured("\n".join(found))
 
 
 def read(name: str, parse: Callable[[str], T], *, remedy: str, default: str | None = None) -> T:
     """Return the variable `name`, parsed; or what stands in the file that `name` followed by _FILE names.
 
     Raises ImproperlyConfigured, naming the variable and the remedy, when it is missing without a default, when it is
-    given both ways, when its file holds nothing to read, or when `parse` raises ValueError. The value itself is never
-    part of the message: it may be a secret.
+    given both ways, when its file holds nothing to read, or when `parse` raises ValueError; while
+    complaints are collected that is put down, and None returned. The value itself is never part of the message: it may be a secret.
     """
+    try:
+        return _read(name, parse, remedy=remedy, default=default)
+    except ImproperlyConfigured as error:
+        if _collected is None:
+            raise
+        _collected.append(str(error))
+        return cast(T, None)
+
+
+def _read(name: str, parse: Callable[[str], T], *, remedy: str, default: str | None) -> T:
     value: str | None = os.environ.get(name, "").strip()
     file = os.environ.get(f"{name}{FILE_SUFFIX}", "").strip()
     if file:
@@ -47,14 +81,18 @@ def read_optional(name: str, parse: Callable[[str], str], *, remedy: str) -> str
     return read(name, lambda value: parse(value) if value else "", remedy=remedy, default="")
 
 
-def prefixed(prefix: str) -> dict[str, str]:
-    """Return every variable whose name begins with `prefix`, without it; files count as in `read`."""
+def prefixed(prefix: str, type_of: Callable[[str], Callable[[str], Any]], *, remedy: str) -> dict[str, Any]:
+    """Return every variable whose name begins with `prefix`, without it; files count as in `read`.
+
+    `type_of` returns what parses the value of a name.
+    """
     names = {
         name.removesuffix(FILE_SUFFIX)
         for name, value in os.environ.items()
         if name.startswith(prefix) and value.strip()
     }
-    return {name.removeprefix(prefix): read(name, text, remedy="") for name in sorted(names)}
+    bare = sorted(name.removeprefix(prefix) for name in names)
+    return {name: read(f"{prefix}{name}", type_of(name), remedy=remedy) for name in bare}
 
 
 def _content(name: str, file: str) -> str:
@@ -100,15 +138,8 @@ def boolean(value: str) -> bool:
 
 def positive_integer(value: str) -> int:
     """Accept a whole number above zero. Raises ValueError."""
-    if not (value.isascii() and value.isdigit() and int(value) > 0):
+    if not (value.isascii() and value.isdigit() and len(value) <= _LONGEST_NUMBER and int(value) > 0):
         raise ValueError("it is not a whole number above zero")
-    return int(value)
-
-
-def whole_number(value: str) -> int:
-    """Accept a whole number, zero included. Raises ValueError."""
-    if not (value.isascii() and value.isdigit()):
-        raise ValueError("it is not a whole number")
     return int(value)
 
 
@@ -147,35 +178,33 @@ def peppers(value: str) -> list[str]:
 
 
 def token(value: str) -> str:
-    """Accept a shared secret of at least 32 characters. Raises ValueError."""
+    """Accept a shared secret of at least 32 characters that a header can carry. Raises ValueError."""
     if len(value) < MINIMUM_TOKEN_LENGTH:
         raise ValueError(f"it is shorter than {MINIMUM_TOKEN_LENGTH} characters")
+    return word(value)
+
+
+def word(value: str) -> str:
+    """Accept ASCII characters without a space between. Raises ValueError."""
+    if not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("it holds a space or a character beyond ASCII")
     return value
 
 
-def dsn(value: str) -> str:
-    """Accept a Sentry address, `https://key@host/project`. Raises ValueError."""
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not parts.username:
-        raise ValueError("it is not of the form https://key@host/project")
-    if not parts.path.rpartition("/")[2].isdigit():
-        raise ValueError("it does not end in the number of a project")
-    return value
+def words(value: str) -> list[str]:
+    """Accept comma-separated words, see `word`. Raises ValueError."""
+    return [word(item) for item in items(value)]
 
 
-def origin(value: str) -> str:
-    """Accept `https://host[:port]`, or http for this machine only; returned without a trailing slash.
+def number_of_proxies(value: str) -> int:
+    """Accept a whole number from 0 to 20. Raises ValueError."""
+    if not (value.isascii() and value.isdigit() and len(value) < _LONGEST_NUMBER and int(value) <= _MOST_PROXIES):
+        raise ValueError(f"it is not a whole number from 0 to {_MOST_PROXIES}")
+    return int(value)
 
-    Raises ValueError for a path, a query, user information, another scheme or plain http to another machine:
-    HubSpot signs the exact URL that it calls, so a sloppy base URL would refuse every request.
-    """
-    value = value.rstrip("/")
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("it is not an absolute https URL")
-    if parts.path or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError("it must be scheme, host and port only")
-    if parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS:
-        raise ValueError("plain http is for localhost, 127.0.0.1 and [::1] only")
-    _ = parts.port  # raises ValueError when it is not a port number
+
+def hubspot_version(value: str) -> str:
+    """Accept a dated version of HubSpot's API, such as 2026-09. Raises ValueError."""
+    if not _VERSION.fullmatch(value):
+        raise ValueError("it is not a year and a month with a hyphen between")
     return value

@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 from redis import RedisError
 
 from opsagent import broker
@@ -34,14 +34,14 @@ class AnyHost:
         return self.get_response(request)
 
 
-@require_GET
+@require_safe
 @never_cache
 def healthz(_: HttpRequest) -> JsonResponse:
     """Answer 200 while the process answers at all: what load balancers and restarts go by."""
     return JsonResponse({"status": "ok"})
 
 
-@require_GET
+@require_safe
 @never_cache
 def readyz(_: HttpRequest) -> JsonResponse:
     """Tell broken from busy: 503 names what is away; 200 says `ok`, or `busy` when deliveries have waited too long.

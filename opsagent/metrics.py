@@ -23,7 +23,7 @@ from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import autodiscover_modules
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 from redis import RedisError
 
 from opsagent import broker
@@ -156,7 +156,7 @@ def gauges(source: Callable[[], Iterable[Gauge]]) -> Callable[[], Iterable[Gauge
     return source
 
 
-@require_GET
+@require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer Prometheus: with METRICS_TOKEN as its bearer token; where none is set, at a private address, no proxy between."""

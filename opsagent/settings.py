@@ -1,7 +1,6 @@
 """Django settings. Every value an operator chooses comes from the environment and is listed in `.env.example`."""
 
 import datetime as dt
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,28 +8,28 @@ from urllib.parse import urlsplit
 import environ
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
-from django.core.exceptions import ImproperlyConfigured
 
-from opsagent import environment, errors, logs
+from opsagent import environment, errors, logs, servers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environ.Env.read_env(BASE_DIR / ".env")  # a convenience for one machine; real variables win over the file
 
 # ------------------------------------------------------------------ the operator's values
+environment.collect_complaints()
 SECRET_KEY = environment.read(
     "SECRET_KEY", environment.secret_key, remedy="Run `python manage.py generate_keys` and copy the line it prints."
 )
 DEBUG = environment.read("DEBUG", environment.boolean, default="false", remedy="Use true or false.")
 PUBLIC_BASE_URL = environment.read(
     "PUBLIC_BASE_URL",
-    environment.origin,
+    servers.origin,
     remedy="Use the https address under which HubSpot and browsers reach this app, such as https://otp.example.com.",
 )
 ALLOWED_HOSTS = environment.read(
     "ALLOWED_HOSTS",
-    environment.items,
-    default=urlsplit(PUBLIC_BASE_URL).hostname,
-    remedy="List the host names this app answers to, separated by commas.",
+    servers.allowed_hosts,
+    default=servers.host_of(PUBLIC_BASE_URL or "https://localhost"),
+    remedy="List the host names this app answers to, separated by commas, such as otp.example.com.",
 )
 ENCRYPTION_KEYS = environment.read(
     "ENCRYPTION_KEYS",
@@ -47,36 +46,38 @@ REDIS_URL = environment.read(
 )
 PROXY_COUNT = environment.read(
     "PROXY_COUNT",
-    environment.whole_number,
+    environment.number_of_proxies,
     # Something in front of this app speaks https.
-    default="1" if PUBLIC_BASE_URL.startswith("https://") else "0",
+    default="1" if (PUBLIC_BASE_URL or "").startswith("https://") else "0",
     remedy="Say how many proxies of yours stand between browsers and this app, such as 1.",
 )
 HUBSPOT_APP_ID = environment.read(
     "HUBSPOT_APP_ID", environment.positive_integer, remedy="Copy it from the app's Auth tab in HubSpot."
 )
 HUBSPOT_CLIENT_ID = environment.read(
-    "HUBSPOT_CLIENT_ID", environment.text, remedy="Copy it from the app's Auth tab in HubSpot."
+    "HUBSPOT_CLIENT_ID", environment.word, remedy="Copy it from the app's Auth tab in HubSpot."
 )
 HUBSPOT_CLIENT_SECRETS = environment.read(
     "HUBSPOT_CLIENT_SECRETS",
-    environment.items,
+    environment.words,
     remedy="Copy the secret from the app's Auth tab in HubSpot; after a rotation keep the old one behind it, with a comma.",
 )
 HUBSPOT_API_VERSION = environment.read(
-    "HUBSPOT_API_VERSION", environment.text, default="2026-09", remedy="Use a version such as 2026-09."
+    "HUBSPOT_API_VERSION", environment.hubspot_version, default="2026-09", remedy="Use a version such as 2026-09."
 )
 HUBSPOT_API_BASE_URL = environment.read(
-    "HUBSPOT_API_BASE_URL", environment.origin, default="https://api.hubapi.com", remedy="Leave it out."
+    "HUBSPOT_API_BASE_URL", servers.origin, default="https://api.hubapi.com", remedy="Leave it out."
 )
 HUBSPOT_APP_BASE_URL = environment.read(
-    "HUBSPOT_APP_BASE_URL", environment.origin, default="https://app.hubspot.com", remedy="Leave it out."
+    "HUBSPOT_APP_BASE_URL", servers.origin, default="https://app.hubspot.com", remedy="Leave it out."
 )
 DEFAULT_FROM_EMAIL = environment.read(
-    "DEFAULT_FROM_EMAIL", environment.text, remedy="Use the address that mail is sent from, such as codes@example.com."
+    "DEFAULT_FROM_EMAIL",
+    servers.mailbox,
+    remedy="Use the address that mail is sent from, such as codes@example.com.",
 )
 SENTRY_DSN = environment.read_optional(
-    "SENTRY_DSN", environment.dsn, remedy="Copy it from the project's settings in Sentry, or leave it out."
+    "SENTRY_DSN", servers.sentry, remedy="Copy it from the project's settings in Sentry, or leave it out."
 )
 METRICS_TOKEN = environment.read_optional(
     "METRICS_TOKEN",
@@ -86,14 +87,35 @@ METRICS_TOKEN = environment.read_optional(
 LOG_LEVEL = environment.read(
     "LOG_LEVEL", environment.log_level, default="INFO", remedy=f"Use {', '.join(environment.LOG_LEVELS)}."
 )
+_database = environment.read(
+    "DATABASE_URL",
+    servers.postgresql,
+    remedy="Use a PostgreSQL address, such as postgres://user:password@localhost:5432/opsagent.",
+)
+# Empty: mail goes through the server that EMAIL_URL names.
+EMAIL_BACKEND = environment.read_optional(
+    "EMAIL_BACKEND",
+    servers.email_backend,
+    remedy="Use a provider's backend, such as anymail.backends.postmark.EmailBackend, or leave it out and set EMAIL_URL.",
+)
+ANYMAIL: dict[str, Any] = environment.prefixed(
+    "ANYMAIL_", servers.anymail, remedy="See docs/mail-providers.md and https://anymail.dev."
+)
+for _name in servers.NEEDED.get((EMAIL_BACKEND or "").rpartition(".")[0], ()):
+    if _name not in ANYMAIL:
+        environment.read(f"ANYMAIL_{_name}", environment.text, remedy="Copy it from the provider's account.")
+_mail: dict[str, Any] = (
+    environment.read(
+        "EMAIL_URL",
+        servers.smtp,
+        remedy="Use an SMTP address, such as smtp+tls://user:password@smtp.example.com:587, or set EMAIL_BACKEND.",
+    )
+    if EMAIL_BACKEND == ""
+    else {}
+)
+environment.raise_complaints()  # nothing is made of the values before here
 
 # ------------------------------------------------------------------ storage
-_database_remedy = "Use a PostgreSQL address, such as postgres://user:password@localhost:5432/opsagent."
-_database: dict[str, Any] = environ.Env.db_url_config(
-    environment.read("DATABASE_URL", environment.text, remedy=_database_remedy)
-)
-if _database.get("ENGINE") != "django.db.backends.postgresql":
-    raise ImproperlyConfigured(f"DATABASE_URL is malformed: it does not name a PostgreSQL database. {_database_remedy}")
 DATABASES = {
     "default": {
         **_database,
@@ -108,30 +130,18 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ------------------------------------------------------------------ mail
-ANYMAIL: dict[str, Any] = {
-    **environment.prefixed("ANYMAIL_"),
+ANYMAIL |= {
     "REQUESTS_TIMEOUT": (3, 10),  # seconds to connect and to answer: within a delivery's lease
     # the same for Amazon's SDK, which would wait a minute and try four times; the delivery has its own next attempt
     "AMAZON_SES_CLIENT_PARAMS": {
         "config": {"connect_timeout": 3, "read_timeout": 10, "retries": {"total_max_attempts": 1}}
     },
 }
-if "WEBHOOK_SECRET" in ANYMAIL:
-    # several, separated by commas, while one is being replaced
-    ANYMAIL["WEBHOOK_SECRET"] = environment.items(ANYMAIL["WEBHOOK_SECRET"])
-if os.environ.get("EMAIL_BACKEND"):
-    EMAIL_BACKEND = os.environ["EMAIL_BACKEND"]
-else:
-    _mail_remedy = "Use an SMTP address, such as smtp+tls://user:password@smtp.example.com:587, or set EMAIL_BACKEND."
-    _mail_url = environment.read("EMAIL_URL", environment.text, remedy=_mail_remedy)
-    try:
-        _mail = environ.Env.email_url_config(_mail_url)
-    except (KeyError, ValueError, ImproperlyConfigured):
-        raise ImproperlyConfigured(f"EMAIL_URL is malformed. {_mail_remedy}") from None
+if _mail:
     EMAIL_BACKEND = _mail["EMAIL_BACKEND"]
-    EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"] or 25
-    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"] or "", _mail["EMAIL_HOST_PASSWORD"] or ""
-    EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
+    EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"]
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"], _mail["EMAIL_HOST_PASSWORD"]
+    EMAIL_USE_TLS, EMAIL_USE_SSL = _mail["EMAIL_USE_TLS"], _mail["EMAIL_USE_SSL"]
 # One message is at most four SMTP exchanges: all of them end within a delivery's lease of 30 s.
 EMAIL_TIMEOUT = 5
 

@@ -22,6 +22,7 @@ from opsagent.spreadsheets import csv_response
 from otp import activity, audit, card
 from otp.activity import CHANNEL_WORDS, Entry, Filters, Funnel, Place, words_of_delivery, words_of_outcomes
 from otp.audit import Action, ActorKind
+from otp.forms import ShortlyQuoting
 from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery
 
 PERIODS: Final = {
@@ -39,7 +40,7 @@ _CSV_HEADER: Final = (
 _TRAIL_HEADER: Final = ("At", "Who", "Kind", "What", "Reference", "Reason given")
 
 
-class FilterForm(forms.Form):
+class FilterForm(ShortlyQuoting, forms.Form):
     """What of the log to show.
 
     An address never stands in a URL: the form is posted, and the answer is a redirect to a page that names the

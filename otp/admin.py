@@ -268,7 +268,7 @@ class CodeAdmin(_Searchable):
     @admin.display(description="recipient")
     def whole_address(self, code: OneTimeCode) -> SafeString:
         """The address."""
-        return format_html("{} <span>(that you see it is recorded)</span>", code.address)
+        return format_html("{} <span>(that you see it is recorded)</span>", code.recipient)
 
     @admin.display(description="contact")
     def contact(self, code: OneTimeCode) -> SafeString | int:
@@ -352,7 +352,7 @@ class DeliveryAdmin(_Searchable):
     @admin.display(description="recipient")
     def whole_address(self, delivery: Delivery) -> SafeString:
         """The address."""
-        return format_html("{} <span>(that you see it is recorded)</span>", delivery.code.address)
+        return format_html("{} <span>(that you see it is recorded)</span>", delivery.code.recipient)
 
     @admin.display(description="contact property")
     def where(self, delivery: Delivery) -> str:

@@ -347,7 +347,7 @@ def _describe(code: OneTimeCode, settings: OTPSettings, now: dt.datetime, *, is_
     return ActiveCode(
         code=code.code if is_shown else None,
         expires_at=code.expires_at,
-        recipient=code.address,
+        recipient=code.recipient,
         reference=str(code.id),
         email_status=outputs["otp_email_status"],
         property_status=outputs["otp_property_status"],

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
+from opsagent import addresses
+
 
 class CodeType(enum.StrEnum):
     """What a code is made of."""
@@ -26,6 +28,16 @@ ALPHABETS: Final = {
 }
 LENGTHS: Final = (4, 6, 8)
 EXPIRY_MINUTES: Final = (5, 10, 15, 30, 60)
+# What people put between the characters of a code: dashes, and what has no width. Spaces are told by `isspace`.
+_SEPARATING: Final = frozenset({"Pd", "Cf", "Zs", "Zl", "Zp"})
+_SEPARATORS: Final = frozenset(
+    "\u2212"  # minus sign
+    "\u30fc"  # prolonged sound mark: where the hyphen is on a Japanese keyboard
+    "\u02d7\u2043\u2500\u2501\u2796"  # modifier minus, hyphen bullet, box-drawing lines, heavy minus
+    "\u2800\u115f\u1160\u3164"  # blanks: Braille and Hangul
+    "\u034f\ufe0e\ufe0f\u20e3"  # what digits of an emoji keyboard bring along
+)
+_LEFT_OUT_OF_ASCII: Final = dict.fromkeys(map(ord, "-\t\n\v\f\r\x1c\x1d\x1e\x1f "))
 REMEMBERED_FOR: Final = dt.timedelta(hours=24)
 """So long after its expiry a code can still be told apart from one that never was."""
 
@@ -44,14 +56,25 @@ def generate(code_type: CodeType, length: int) -> str:
 
 
 def normalise(submitted: str) -> str:
-    """Return what a person typed as we compare it: digits of any script as ASCII, no spaces or hyphens, upper case."""
-    kept = []
-    for character in submitted:
-        if character.isspace() or unicodedata.category(character) in {"Pd", "Cf"}:
-            continue
-        digit = unicodedata.decimal(character, None)
-        kept.append(character.upper() if digit is None else str(digit))
-    return "".join(kept)
+    """Return what a person typed as we compare it: NFKC, digits of any script as ASCII, no spaces or hyphens, upper case.
+
+    So full-width letters count, and whatever a keyboard has for a space or a hyphen does not. The same for its own
+    result. NFKC makes up to 18 characters of one: whoever calls bounds the length.
+    """
+    if submitted.isascii():
+        return submitted.translate(_LEFT_OUT_OF_ASCII).upper()
+    before, text = "", submitted
+    while text != before:  # upper case may be written in another form than NFKC
+        before, text = text, "".join(map(_typed, unicodedata.normalize("NFKC", text)))
+    return text
+
+
+def _typed(character: str) -> str:
+    """Return what one character of a typed code stands for."""
+    if character.isspace() or character in _SEPARATORS or unicodedata.category(character) in _SEPARATING:
+        return ""
+    digit = unicodedata.decimal(character, None)
+    return character.upper() if digit is None else str(digit)
 
 
 def fits(code: str, *, code_type: CodeType | None = None, length: int | None = None) -> bool:
@@ -62,14 +85,16 @@ def fits(code: str, *, code_type: CodeType | None = None, length: int | None = N
 
 
 def normalise_address(address: str) -> str:
-    """Return an e-mail address as codes are bound to it: the domain in lower case, no space around it."""
-    local, separator, domain = address.strip().rpartition("@")
-    return f"{local}{separator}{domain.lower()}"
+    """Return an e-mail address as codes are bound to it: the domain in lower case and in ASCII, no space around it.
+
+    So `ada@straße.example` and `ada@xn--strae-oqa.example` are one address (see opsagent.addresses). Never fails.
+    """
+    return addresses.normalise(address)
 
 
 def mask_address(address: str) -> str:
     """Return an address as lists show it: `ann@example.com` as `a***@e***.com`."""
-    local, separator, domain = address.rpartition("@")
+    local, separator, domain = addresses.for_people(address).rpartition("@")
     if not separator:
         return "***"
     name, _, last = domain.rpartition(".")
@@ -82,19 +107,26 @@ def digest(*, pepper: str, portal_id: int, contact_id: int, address: str, code: 
     It is bound to the portal, the contact and the address, so that equal codes have unequal digests. The pepper is
     what protects it: without it, any hash of six digits is searched through in under a second.
     """
-    message = f"{portal_id}\0{contact_id}\0{address}\0{code}".encode()
+    message = f"{portal_id}\0{contact_id}\0{address}\0{code}".encode(errors="surrogatepass")
     return hmac.digest(pepper.encode(), message, hashlib.sha256)
 
 
 def digests(*, peppers: Iterable[str], portal_id: int, contact_id: int, address: str, code: str) -> list[bytes]:
-    """Return the digest under every pepper, the current one first: one statement then finds a code of any age."""
+    """Return the digests under every pepper, the current one first: one statement then finds a code of any age."""
     return [
-        digest(pepper=pepper, portal_id=portal_id, contact_id=contact_id, address=address, code=code)
+        digest(pepper=pepper, portal_id=portal_id, contact_id=contact_id, address=spelling, code=code)
         for pepper in peppers
+        for spelling in _spellings(address)
     ]
 
 
 def address_digests(*, peppers: Iterable[str], portal_id: int, address: str) -> list[bytes]:
     """Return what stands for an address in searches, under every pepper, the current one first. 32 bytes each."""
-    message = f"{portal_id}\0{address}".encode()
-    return [hmac.digest(pepper.encode(), message, hashlib.sha256) for pepper in peppers]
+    messages = [f"{portal_id}\0{spelling}".encode(errors="surrogatepass") for spelling in _spellings(address)]
+    return [hmac.digest(pepper.encode(), message, hashlib.sha256) for pepper in peppers for message in messages]
+
+
+def _spellings(address: str) -> tuple[str, ...]:
+    """Return the spellings that digests were made of: today's first, then the one of rows from before it was ASCII."""
+    earlier = addresses.for_people(address)
+    return (address,) if earlier == address else (address, earlier)

@@ -11,6 +11,7 @@ from django.db import transaction
 from emails import languages
 from emails.content import complaints
 from hubspot_integration.models import Portal
+from opsagent.quoting import quoted
 from otp import audit
 from otp.audit import Action, ActorKind
 from otp.models import EmailTexts, OTPSettings
@@ -26,6 +27,7 @@ FIELDS: Final = {
 MAXIMUM_FILE: Final = 1_000_000
 """Bytes of a file with texts."""
 MAXIMUM_LANGUAGES: Final = 200
+MAXIMUM_REASONS: Final = 50
 FORMAT: Final = "OpsAgent OTP texts 1"
 
 _LONGEST_TEXT: Final = 80
@@ -85,19 +87,24 @@ def as_file(portal: Portal) -> bytes:
 
 
 def read_file(data: bytes) -> dict[str, dict[str, str]]:
-    """Return the texts of a file by normalised language. Raises UnusableFile with every reason there is."""
+    """Return the texts of a file by normalised language.
+
+    Raises UnusableFile with the first MAXIMUM_REASONS reasons; what they quote of the file can be shown to anybody.
+    """
     listed = _listed(data)
     found: dict[str, dict[str, str]] = {}
     reasons: list[str] = []
     for spelling, texts in listed.items():
         language = languages.normalise(spelling)
         if not language:
-            reasons.append(f"“{_brief(spelling)}” is not a language code. Use one such as “de” or “pt-br”.")
+            reasons.append(f"“{quoted(spelling)}” is not a language code. Use one such as “de” or “pt-br”.")
         elif language in found:
-            reasons.append(f"“{_brief(spelling)}” is there twice. Remove one of them.")
+            reasons.append(f"“{quoted(spelling)}” is there twice. Remove one of them.")
         else:
             found[language] = {}
             reasons += _take(texts, language, found[language])
+    if len(reasons) > MAXIMUM_REASONS:
+        raise UnusableFile(*reasons[:MAXIMUM_REASONS], f"And {len(reasons) - MAXIMUM_REASONS:,} more of the kind.")
     if reasons:
         raise UnusableFile(*reasons)
     return found
@@ -146,13 +153,13 @@ def _listed(data: bytes) -> dict[str, Any]:
     if len(data) > MAXIMUM_FILE:
         raise UnusableFile(f"The file is larger than {MAXIMUM_FILE:,} bytes. Choose the file that was exported here.")
     try:
-        content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object)
+        content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise UnusableFile("The file is not JSON in UTF-8. Choose the file that was exported here.") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UnusableFile(f"“format” is not “{FORMAT}”. Choose a file that was exported here.")
     if unknown := content.keys() - {"format", "languages"}:
-        raise UnusableFile(f"“{_brief(min(unknown))}” is not known. Remove it.")
+        raise UnusableFile(f"“{quoted(min(unknown))}” is not known. Remove it.")
     listed = content.get("languages")
     if not isinstance(listed, dict) or len(listed) > MAXIMUM_LANGUAGES:
         raise UnusableFile(f"“languages” does not hold texts by language, {MAXIMUM_LANGUAGES} languages at most.")
@@ -163,7 +170,9 @@ def _take(texts: Any, language: str, into: dict[str, str]) -> list[str]:
     """Take a language's texts from a file; return what is wrong with them."""
     if not isinstance(texts, dict):
         return [f"{language}: there are no texts, but something else. Use an object with {', '.join(FIELDS)}."]
-    reasons = [f"{language}: “{_brief(name)}” is not known. Use {', '.join(FIELDS)}." for name in texts.keys() - FIELDS]
+    reasons = [
+        f"{language}: “{quoted(name)}” is not known. Use {', '.join(FIELDS)}." for name in texts if name not in FIELDS
+    ]
     for name, label in FIELDS.items():
         text = texts.get(name, "")
         if not isinstance(text, str):
@@ -186,10 +195,18 @@ def _take(texts: Any, language: str, into: dict[str, str]) -> list[str]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object of a JSON file. Raises ValueError for a name that is there twice: one of them would get lost."""
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("A name is there twice")
-    return dict(pairs)
+    """Build an object of a JSON file. Raises UnusableFile for a name that is there twice: one of them would get lost."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise UnusableFile(f"“{quoted(name)}” is there twice. Remove one of them.")
+        found[name] = value
+    return found
+
+
+def _no_number(name: str) -> Any:
+    """Refuse what Python takes for JSON and nobody else does: NaN, Infinity."""
+    raise ValueError(name)
 
 
 def _lock(portal: Portal) -> None:

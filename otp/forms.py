@@ -9,12 +9,15 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 
 from emails import languages
-from emails.content import PLACEHOLDERS, complaints
+from emails.content import complaints
 from emails.languages import ChosenTexts
+from emails.placeholders import in_braces
 from hubspot_integration import client
 from hubspot_integration.client import ContactProperty
 from hubspot_integration.oauth import NotConnected
 from hubspot_integration.transport import HubSpotError
+from opsagent import addresses
+from opsagent.quoting import quoted
 from otp.models import DAY_IN_MINUTES, TEXT_LIMIT, EmailTexts, OTPSettings
 from otp.property_choice import address_refusal, refusal, remark
 from otp.services import COMPLETION_SCOPE
@@ -30,6 +33,18 @@ LOOKUP_TIMEOUT: Final = 3.0
 
 # What HubSpot allows in a name. Anything else, such as "..", is not put into the path of a call.
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class ShortlyQuoting(forms.BaseForm):
+    """A form whose complaints repeat of what was sent only what can be shown, and no more than a line of it."""
+
+    def add_error(self, field: Any, error: Any) -> None:
+        """Put down what is wrong with a field."""
+        for one in getattr(error, "error_list", ()):
+            value = (one.params or {}).get("value")
+            if isinstance(value, str):
+                one.params = {**one.params, "value": quoted(value)}
+        super().add_error(field, error)
 
 
 class BlockField(forms.CharField):
@@ -72,14 +87,16 @@ class NameField(LineField):
 
     def to_python(self, value: Any) -> str:
         """Trim. Raises ValidationError."""
-        text = super().to_python(value)
-        used = [name for name in PLACEHOLDERS if f"{{{name}}}" in text]
+        typed = str(value or "")
+        used = [*in_braces(typed), *(character for character in typed if character in "{}")]
         if used:
-            raise ValidationError(f"{self.label} is the same in every mail. Remove {{{used[0]}}}.", code="placeholder")
-        return text
+            raise ValidationError(
+                f"{self.label} is the same in every mail. Remove {quoted(used[0])}.", code="placeholder"
+            )
+        return super().to_python(value)
 
 
-class SettingsForm(_ModelForm):
+class SettingsForm(ShortlyQuoting, _ModelForm):
     """The settings of one portal.
 
     `properties` is the portal's list of contact properties as last fetched; `scopes` are those that the portal has
@@ -257,6 +274,16 @@ class SettingsForm(_ModelForm):
             raise ValidationError(f"{reason} Choose a text property, such as Email (email).", code="unusable")
         return chosen.name
 
+    def clean_reply_to(self) -> str:
+        """Return the address as it was typed. Raises ValidationError for one that no mail program can answer to."""
+        address: str = self.cleaned_data["reply_to"]
+        if address:
+            try:
+                addresses.checked(address)
+            except ValueError:
+                raise ValidationError(self.fields["reply_to"].error_messages["invalid"], code="invalid") from None
+        return address
+
     def clean_wait_until_delivered(self) -> bool:
         """Return whether to wait. Raises ValidationError where the portal has not granted what it takes."""
         wait: bool = self.cleaned_data["wait_until_delivered"]
@@ -301,7 +328,7 @@ class SettingsForm(_ModelForm):
             found = client.contact_property(portal_id, name, timeout=LOOKUP_TIMEOUT)
         if found is None or not found.name:
             raise ValidationError(
-                f"HubSpot has no contact property “{name}”. Choose one from the list, or create it in HubSpot first.",
+                f"HubSpot has no contact property “{quoted(name)}”. Choose one from the list, or create it in HubSpot first.",
                 code="unknown_property",
             )
         return found
@@ -360,7 +387,8 @@ def _option(item: ContactProperty) -> str:
     return f"{item.label} ({item.name}{caution})"
 
 
-def _unchecked(name: str, error: HubSpotError) -> str:
+def _unchecked(property_name: str, error: HubSpotError) -> str:
+    name = quoted(property_name)
     if isinstance(error, NotConnected):
         return f"“{name}” could not be checked, because HubSpot is not connected. Reconnect HubSpot, then save again."
     if error.permanent:
@@ -393,7 +421,7 @@ class PolicyForm(_ModelForm):
         )
 
 
-class EmailTextsForm(_TextsModelForm):
+class EmailTextsForm(ShortlyQuoting, _TextsModelForm):
     """A portal's own texts in one language. `underlying` are those that take the place of what is left empty."""
 
     class Meta:

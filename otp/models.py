@@ -17,6 +17,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from hubspot_integration.models import Portal
+from opsagent import addresses
 from opsagent.encryption import EncryptedTextField
 from otp.codes import EXPIRY_MINUTES, LENGTHS, CodeType
 
@@ -356,6 +357,11 @@ class OneTimeCode(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+    @property
+    def recipient(self) -> str:
+        """The address as people write it: the domain in letters, not in the ASCII that mail systems speak."""
+        return addresses.for_people(self.address)
 
     def is_live(self, now: dt.datetime) -> bool:
         """Whether the code would be accepted at `now`."""

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_sameorigin
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from emails import languages
 from hubspot_integration import access
@@ -27,7 +27,7 @@ _DOWNLOAD_NAME: Final = "opsagent-otp-texts.json"
 
 
 @never_cache
-@require_GET
+@require_safe
 @access.portal_required
 def email_texts_page(request: HttpRequest, portal: Portal) -> HttpResponse:
     """Show in which languages the portal has texts of its own, and lead to the others."""
@@ -126,7 +126,7 @@ def email_texts_test(request: HttpRequest, member: PortalMember, language: str) 
 
 
 @never_cache
-@require_GET
+@require_safe
 @access.portal_required
 def email_texts_export(request: HttpRequest, portal: Portal) -> HttpResponse:  # noqa: ARG001 (Django passes the request)
     """Hand out all the portal's texts as one file."""

@@ -14,12 +14,13 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hubspot_integration import access, client, oauth
 from hubspot_integration.client import ContactProperty
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, PortalMember, RefusedFeature
 from hubspot_integration.transport import HubSpotError
+from opsagent import addresses
 from otp import notices, policy, portal_settings, services
 from otp.codes import CodeType
 from otp.forms import PolicyForm, SettingsForm
@@ -104,7 +105,7 @@ def settings_page(request: HttpRequest, member: PortalMember) -> HttpResponse:
 
 
 @never_cache
-@require_GET
+@require_safe
 @access.portal_required
 def policy_panel(request: HttpRequest, portal: Portal) -> HttpResponse:
     """Show how strong codes would be with the settings in the query; nothing is saved."""
@@ -193,7 +194,7 @@ def privacy(request: HttpRequest) -> HttpResponse:
     """Say which data the app keeps, why and for how long, and who answers for it here."""
     context = {
         "operator": urlsplit(settings.PUBLIC_BASE_URL).hostname,
-        "address": parseaddr(settings.DEFAULT_FROM_EMAIL)[1],
+        "address": addresses.for_people(parseaddr(settings.DEFAULT_FROM_EMAIL)[1]),
     }
     return render(request, "otp/privacy.html", context)
 

@@ -9,17 +9,14 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import transaction
 
 from hubspot_integration.models import Portal
+from opsagent import addresses
 from opsagent.database import once_more_when_disconnected
 from otp import audit, codes
 from otp.audit import Action, ActorKind
 from otp.models import ContactGuard
-
-MAXIMUM_ADDRESS_LENGTH: Final = 254
 
 R = TypeVar("R")
 
@@ -136,12 +133,9 @@ def checked_address(address: str) -> str:
     if not address:
         raise MissingAddress
     try:
-        validate_email(address)
-    except ValidationError:
+        return addresses.checked(address)
+    except ValueError:
         raise InvalidAddress from None
-    if len(address) > MAXIMUM_ADDRESS_LENGTH:
-        raise InvalidAddress
-    return address
 
 
 def lift_lock(*, portal: Portal, contact_id: int, lifted_by: str, now: dt.datetime) -> bool:

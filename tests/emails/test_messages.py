@@ -372,11 +372,46 @@ def test_it_blames_nobody_for_refused_credentials(mailbox: Mailbox, settings: Se
         "ada@example.com\r\nBcc: eve@example.com",
         "Ada <ada@example.com>",
         "ådå@example.com",
+        "ada@i❤.ws",
+        "ada@xn--a.example",
+        "=?utf-8?q?ada?=@example.com",
     ],
 )
 def test_it_refuses_what_is_not_one_address(mailbox: Mailbox, address: str) -> None:
     assert outcomes(message(address), message("bob@example.com")) == [final("recipient_malformed"), ACCEPTED]
     assert mailbox.recipients == ["bob@example.com"]
+
+
+@pytest.mark.parametrize("spelling", ["ada@straße.example", "ada@xn--strae-oqa.example", "ada@STRAẞE.example"])
+def test_it_mails_a_domain_by_idna_2008(mailbox: Mailbox, spelling: str) -> None:
+    assert outcomes(message(spelling, reply_to="hilfe@faß.de")) == [ACCEPTED]
+    assert mailbox.recipients == ["ada@xn--strae-oqa.example"]
+    assert mailbox.received[0]["To"] == "ada@xn--strae-oqa.example"
+    assert mailbox.received[0]["Reply-To"] == "hilfe@xn--fa-hia.de"
+
+
+def test_a_reply_to_that_is_no_address_holds_no_mail_back(mailbox: Mailbox) -> None:
+    assert outcomes(message("ada@example.com", reply_to="hilfe@i❤.ws")) == [ACCEPTED]
+    assert mailbox.received[0]["Reply-To"] is None
+
+
+def test_it_asks_for_bounces_and_for_no_other_automatic_answers(mailbox: Mailbox) -> None:
+    outcomes(message("ada@example.com"))
+    assert mailbox.received[0]["X-Auto-Response-Suppress"] == "DR, RN, NRN, OOF, AutoReply"
+
+
+ENCODED_WORD = "=?utf-8?q?Your=20bank?="
+
+
+def test_it_lets_nobody_write_encoded_words(mailbox: Mailbox) -> None:
+    content = Content(subject=ENCODED_WORD, text="482951", html="482951")
+    sender = f"{ENCODED_WORD}, Ltd"
+    outcomes(message("ada@example.com", content=content, from_name=sender, headers={"X-Why": ENCODED_WORD}))
+    (received,) = mailbox.received
+    assert received["Subject"] == ENCODED_WORD
+    assert received["From"].addresses[0].display_name == sender
+    assert received["From"].addresses[0].addr_spec == "codes@otp.example.com"
+    assert received["X-Why"] == ENCODED_WORD
 
 
 def test_it_cannot_be_made_to_add_a_header(mailbox: Mailbox) -> None:
@@ -476,6 +511,34 @@ def test_it_sends_through_a_providers_api(provider: Provider) -> None:
 def test_it_gives_the_provider_what_its_reports_bring_back(provider: Provider) -> None:
     outcomes(message("ada@example.com", metadata={"reference": "0193a5f2"}))
     assert provider.received[0]["Metadata"] == {"reference": "0193a5f2"}
+
+
+def test_it_tells_a_provider_the_domain_by_idna_2008(provider: Provider) -> None:
+    assert outcomes(message("ada@straße.example", reply_to="hilfe@faß.de")) == [TAKEN]
+    (payload,) = provider.received
+    assert (payload["To"], payload["ReplyTo"]) == ("ada@xn--strae-oqa.example", "hilfe@xn--fa-hia.de")
+    assert outcomes(message("ada@i❤.ws")) == [final("recipient_malformed")]
+    assert len(provider.received) == 1
+
+
+@pytest.mark.parametrize("named", ["ada@straße.example", "Ada@Other.example", "ada@xn--strae-oqa.example"])
+def test_a_refusal_counts_however_the_provider_spells_the_address(provider: Provider, named: str) -> None:
+    provider.answers.append(refusal(422, 300, f"Invalid 'To' address: '{named}'."))
+    assert outcomes(message("ada@straße.example")) == [final("recipient_refused")]
+
+
+def test_what_a_provider_does_not_acknowledge_is_not_sent(provider: Provider) -> None:
+    provider.answers.append(refusal(422, 300, "Error parsing 'To': there is something wrong with it."))
+    assert outcomes(message("ada@example.com")) == [final("not_confirmed")]
+
+
+def test_it_gives_a_provider_no_encoded_word(provider: Provider) -> None:
+    content = Content(subject=ENCODED_WORD, text="482951", html="482951")
+    outcomes(message("ada@example.com", content=content, from_name=ENCODED_WORD))
+    (payload,) = provider.received
+    for shown in (payload["Subject"], payload["From"]):
+        assert "=?" not in shown
+        assert ENCODED_WORD in shown.replace("\u2060", "")
 
 
 @pytest.mark.parametrize(

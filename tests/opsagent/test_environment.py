@@ -22,7 +22,8 @@ from django.conf import settings
 import json
 print(json.dumps({name: getattr(settings, name) for name in (
     "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "DEBUG", "ALLOWED_HOSTS",
-    "DATABASES", "EMAIL_BACKEND", "ANYMAIL")}, default=str))
+    "DATABASES", "EMAIL_BACKEND", "ANYMAIL", "EMAIL_PORT", "EMAIL_USE_SSL", "EMAIL_USE_TLS", "DEFAULT_FROM_EMAIL")
+    if hasattr(settings, name)}, default=str))
 """
 
 
@@ -69,6 +70,29 @@ def test_it_names_what_is_missing_and_the_remedy(name: str) -> None:
         ("DATABASE_URL", "sqlite:///SECRET.db"),
         ("DATABASE_URL", "SECRET"),
         ("EMAIL_URL", "SECRET"),
+        ("EMAIL_URL", "dummymail://"),
+        ("EMAIL_URL", "consolemail://"),
+        ("EMAIL_URL", "smtp://"),
+        ("EMAIL_URL", "smtps://u:SECRET@mail.example:587"),
+        ("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend"),
+        ("EMAIL_BACKEND", "SECRET.EmailBackend"),
+        ("DEFAULT_FROM_EMAIL", "SECRET, Inc. <otp@example.com>"),
+        ("DEFAULT_FROM_EMAIL", "otp@"),
+        ("DEFAULT_FROM_EMAIL", "<>"),
+        ("DEFAULT_FROM_EMAIL", "SECRET"),
+        ("DEFAULT_FROM_EMAIL", "otp@example.com, SECRET@example.com"),
+        ("PUBLIC_BASE_URL", "https://otp.example.com/"),
+        ("ALLOWED_HOSTS", "https://SECRET.example.com"),
+        ("ALLOWED_HOSTS", "*"),
+        ("PROXY_COUNT", "SECRET"),
+        ("PROXY_COUNT", "-1"),
+        ("HUBSPOT_API_VERSION", "SECRET"),
+        ("HUBSPOT_CLIENT_ID", "two SECRETS"),
+        ("HUBSPOT_CLIENT_SECRETS", "two SECRETS"),
+        ("DATABASE_URL", "postgres://u:SECRET@db.example"),
+        ("DATABASE_URL", "postgres://u:SECRET@db.example/name?sslmode=SECRET"),
+        ("ANYMAIL_WEBHOOK_SECRET", "SECRET"),
+        ("ANYMAIL_DEBUG_API_REQUESTS", "true"),
         ("HUBSPOT_API_BASE_URL", "http://SECRET.example"),
         ("METRICS_TOKEN", "SECRET"),
         ("LOG_LEVEL", "SECRET"),
@@ -82,8 +106,65 @@ def test_it_names_what_is_malformed_without_showing_it(name: str, value: str) ->
     done = start(**{name: value})
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert f"ImproperlyConfigured: {name} is malformed" in last
-    assert "SECRET" not in last.replace("SECRET_KEY", "").replace("CLIENT_SECRETS", "")
+    assert f"ImproperlyConfigured: {name} is malformed: " in last
+    assert "SECRET" not in last.replace("SECRET_KEY", "").replace("CLIENT_SECRETS", "").replace("WEBHOOK_SECRET", "")
+
+
+def test_it_lists_all_that_is_wrong_at_once() -> None:
+    done = start(
+        SECRET_KEY=None, PUBLIC_BASE_URL="otp.example.com", EMAIL_URL="smtp://", HUBSPOT_APP_ID="0", DEBUG="maybe"
+    )
+    assert done.returncode != 0
+    said = done.stderr.rpartition("ImproperlyConfigured: ")[2].strip().splitlines()
+    assert [line.partition(" is ")[0] for line in said] == [
+        "SECRET_KEY", "DEBUG", "PUBLIC_BASE_URL", "HUBSPOT_APP_ID", "EMAIL_URL"
+    ]  # fmt: skip
+    assert all(line.endswith(".") for line in said)
+
+
+def test_commands_say_the_same_without_a_traceback() -> None:
+    values = {name: value for name, value in ENVIRONMENT.items() if name != "SECRET_KEY"} | {
+        "DEFAULT_FROM_EMAIL": "otp@"
+    }
+    done = subprocess.run(
+        [sys.executable, "manage.py", "doctor"], cwd=ROOT, env=values, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("ImproperlyConfigured: SECRET_KEY is not set. ")
+    assert lines[1].startswith("DEFAULT_FROM_EMAIL is malformed: it does not hold exactly one e-mail address. ")
+
+
+@pytest.mark.parametrize(
+    ("backend", "missing"),
+    [
+        ("anymail.backends.postmark.EmailBackend", ["ANYMAIL_POSTMARK_SERVER_TOKEN"]),
+        ("anymail.backends.mailjet.EmailBackend", ["ANYMAIL_MAILJET_API_KEY", "ANYMAIL_MAILJET_SECRET_KEY"]),
+    ],
+)
+def test_it_asks_for_what_a_provider_needs(backend: str, missing: list[str]) -> None:
+    done = start(EMAIL_URL=None, EMAIL_BACKEND=backend)
+    said = done.stderr.rpartition("ImproperlyConfigured: ")[2].strip().splitlines()
+    assert [line.partition(" is not set. ")[0] for line in said] == missing
+
+
+def test_a_variable_from_a_file_has_the_same_type(tmp_path: Path) -> None:
+    (tmp_path / "backend").write_text("django.core.mail.backends.dummy.EmailBackend\n")
+    done = start(EMAIL_BACKEND_FILE=str(tmp_path / "backend"))
+    assert "EMAIL_BACKEND is malformed: it sends nothing. " in done.stderr
+
+
+def test_smtps_is_tls_from_the_first_byte() -> None:
+    done = start(EMAIL_URL="smtps://u:p@mail.example")
+    assert done.returncode == 0, done.stderr
+    assert '"EMAIL_PORT": 465, "EMAIL_USE_SSL": true, "EMAIL_USE_TLS": false' in done.stdout
+
+
+def test_a_sender_with_a_comma_is_quoted() -> None:
+    done = start(DEFAULT_FROM_EMAIL='"Acme, Inc." <otp@straße.example>')
+    assert done.returncode == 0, done.stderr
+    assert r'"DEFAULT_FROM_EMAIL": "\"Acme, Inc.\" <otp@xn--strae-oqa.example>"' in done.stdout
 
 
 def test_it_reads_values_from_files(tmp_path: Path) -> None:
@@ -155,6 +236,8 @@ def test_it_speaks_plain_http_on_this_machine_only(host: str) -> None:
 
 def test_it_answers_to_the_public_host_when_no_hosts_are_listed() -> None:
     assert '"ALLOWED_HOSTS": ["otp.example.com"]' in start(ALLOWED_HOSTS=None).stdout
+    ipv6 = start(ALLOWED_HOSTS=None, PUBLIC_BASE_URL="http://[::1]:8000")
+    assert '"ALLOWED_HOSTS": ["[::1]"]' in ipv6.stdout
 
 
 def test_it_reaches_a_database_through_a_socket_directory() -> None:

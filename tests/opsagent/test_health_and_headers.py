@@ -53,6 +53,19 @@ def test_it_says_that_it_is_alive() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/metrics", "/api/schema", "/", "/help", "/privacy", "/terms", "/favicon.ico"]
+)
+def test_head_is_answered_as_get_without_a_body(path: str) -> None:
+    secure = path not in {"/healthz", "/readyz", "/metrics"}
+    asked, got = Client().head(path, secure=secure), Client().get(path, secure=secure)
+    assert asked.status_code == got.status_code
+    assert asked.status_code in {200, 301, 302, 403}
+    assert asked["Content-Type"] == got["Content-Type"]
+    assert asked.content == b""
+
+
+@pytest.mark.django_db
 def test_it_says_that_it_is_ready() -> None:
     response = Client().get("/readyz")
     expected = {"status": "ok", "database": "ok", "broker": "ok", "oldest_due_delivery_seconds": 0.0}

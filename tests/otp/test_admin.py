@@ -209,6 +209,9 @@ def test_it_finds_by_portal_contact_address_and_reference(
     )  # fmt: skip
     for term in (str(portal.id), "501", "contact:501", " ann@EXAMPLE.com ", str(failed.code_id), f"{portal.id} 501"):
         assert found(staff, path, term) == 1, term
+    factories.DeliveryFactory.create(portal=portal, code__portal=portal, code__address="ada@straße.example")
+    if path in {CODES, DELIVERIES}:
+        assert found(staff, path, "ada@straße.example") == found(staff, path, "ada@xn--strae-oqa.example") == 1
     for term in (
         "contact:502",
         "ann@example.org",
@@ -314,7 +317,7 @@ def test_a_contacts_trail_is_exported_and_that_is_recorded(staff: Client, guard:
     assert f'action="{path}"' in text_of(staff.get(f"{CONTACTS}{guard.pk}/change/", secure=True))
     assert staff.get(path, secure=True).status_code == 302
     response: Any = staff.post(path, secure=True)
-    rows = list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
+    rows = list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode("utf-8-sig"))))
     assert [(row["Who"], row["What"]) for row in rows] == [("sam", "Exported the audit trail")]
 
 

@@ -92,6 +92,8 @@ def test_it_never_saves_over_what_another_admin_has_saved(admin: Admin) -> None:
         ("Email Subject", "subject", "{code}", "Email Subject must not hold the code: it shows on locked screens."),
         ("Greeting", "greeting", "a\nb", "Greeting is a single line. Remove the line break."),
         ("Body Text", "body_text", "{nme}", "Body Text: {nme} is not a placeholder."),
+        ("Body Text", "body_text", "{ company }", "Body Text: { company } is not a placeholder. Write {company}."),
+        ("Email Subject", "subject", "{{ code }}", "Email Subject must not hold the code: it shows on locked screens."),
         ("Footer Text", "footer_text", "x\u202ey", "Footer Text holds an invisible character that reverses"),
         ("Footer Text", "footer_text", "x" * 2001, "Footer Text has 2,001 characters. Shorten it to 2,000."),
     ],
@@ -254,13 +256,40 @@ def test_it_takes_back_what_it_has_exported(admin: Admin) -> None:
         (b"[]", "“format” is not “OpsAgent OTP texts 1”."),
         (b'{"format": "OpsAgent OTP texts 1", "languages": []}', "“languages” does not hold texts by language"),
         (b'{"format": "OpsAgent OTP texts 1", "languages": {}, "extra": 1}', "“extra” is not known. Remove it."),
-        (b'{"format": "OpsAgent OTP texts 1", "languages": {"de": {}, "de": {}}}', "The file is not JSON in UTF-8."),
+        (b'{"format": "OpsAgent OTP texts 1", "languages": {"de": {}, "de": {}}}', "“de” is there twice."),
+        (b'{"\\ud83d": 1, "\\ud83d": 1}', r"“\ud83d” is there twice."),
+        (b'{"format": "OpsAgent OTP texts 1", "languages": {}, "\\ud83d": 1}', r"“\ud83d” is not known. Remove it."),
+        (b'{"format": NaN, "languages": {}}', "The file is not JSON in UTF-8."),
+        (b'{"format": "\\ud83d", "languages": {}}', "“format” is not"),
+        ("{}".encode("utf-16"), "The file is not JSON in UTF-8."),
+        ("{}".encode("utf-32"), "The file is not JSON in UTF-8."),
+        (b"\xef\xbb\xbf{}", "“format” is not"),
+        (b"\0", "The file is not JSON in UTF-8."),
+        (b'{"a":' * 50_000, "The file is not JSON in UTF-8."),
+        (b"9" * 10_000, "The file is not JSON in UTF-8."),
+        (file_of({"\ud83d": {}}), r"“\ud83d” is not a language code."),
+        (file_of({"\0": {}}), r"“\x00” is not a language code."),
+        (file_of({"d\u202ee": {}}), r"“d\u202ee” is not a language code."),
+        (file_of({"x" * 100_000: {}}), "x…” is not a language code."),
+        (file_of({"": {}}), "“” is not a language code."),
+        (file_of({"de": {"\ud83d": "x"}}), r"de: “\ud83d” is not known."),
+        (file_of({"de": {"\u202egreeting\n": "x"}}), r"de: “\u202egreeting\n” is not known."),
+        (file_of({"de": {"greeting": None}}), "de: Greeting is not a text."),
+        (file_of({"de": {"greeting": {"x": 1}}}), "de: Greeting is not a text."),
+        (file_of({"de": "x"}), "de: there are no texts, but something else."),
+        (file_of({"de": {"greeting": "{\ud83d}"}}), r"de: Greeting: {\ud83d} is not a placeholder."),
+        (file_of({"de": {"greeting": "a\0b"}}), "de: Greeting holds an invisible control character."),
         (file_of({"<b>": {}}), "“<b>” is not a language code."),
         (file_of({"pt_BR": {}, "pt-br": {}}), "“pt-br” is there twice."),
         (file_of({"de": []}), "de: there are no texts, but something else."),
         (file_of({"de": {"greeting": 1}}), "de: Greeting is not a text."),
         (file_of({"de": {"gretting": "x"}}), "de: “gretting” is not known."),
         (file_of({"de": {"subject": "{code}"}}), "de: Email Subject must not hold the code"),
+        (file_of({"de": {"subject": "{ code }"}}), "de: Email Subject must not hold the code"),
+        (
+            file_of({"de": {"greeting": "{{ contact.firstname }}"}}),
+            "de: Greeting: {{ contact.firstname }} is not a placeholder. Write {first_name}.",
+        ),
         (file_of({"de": {"subject": "x" * 151}}), "de: Email Subject has 151 characters. Shorten it to 150."),
         (file_of({"de": {"body_text": "\ud800"}}), "de: Body Text holds an invisible control character."),
         (b" " * 1_000_001, "The file is larger than 1,000,000 bytes."),
@@ -275,6 +304,14 @@ def test_it_takes_a_file_as_a_whole_or_not_at_all(admin: Admin, content: bytes, 
     assert "The file was not taken, and nothing was changed." in text
     assert reason in text
     assert list(EmailTexts.objects.values()) == before
+
+
+def test_it_names_the_first_of_very_many_mistakes(admin: Admin) -> None:
+    response = upload(admin, file_of({"de": {f"x{number}": "" for number in range(50_000)}}))
+    assert response.status_code == 400
+    assert "de: “x0” is not known." in Page(response).text
+    assert "And 49,950 more of the kind." in Page(response).text
+    assert len(response.content) < 50_000
 
 
 def test_it_names_every_mistake_of_a_file(admin: Admin) -> None:

@@ -135,7 +135,7 @@ def test_it_arrives_in_the_contacts_language_from_the_portals_sender(hubspot: Hu
     assert headers["From"] == "Acme Support <codes@otp.example.com>"
     assert headers["Reply-To"] == "help@acme.example"
     assert headers["Auto-Submitted"] == "auto-generated"
-    assert headers["X-Auto-Response-Suppress"] == "All"
+    assert headers["X-Auto-Response-Suppress"] == "DR, RN, NRN, OOF, AutoReply"
     reference = Delivery.objects.get(channel=ChannelName.EMAIL).code_id
     assert headers["Message-ID"] == f"<{reference}@otp.example.com>"
     assert f"Referência: {reference}" in received["text"]

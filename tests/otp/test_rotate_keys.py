@@ -15,9 +15,10 @@ from django.utils import timezone
 from hubspot_integration.models import OAuthGrant, Portal
 from opsagent import rotation
 from opsagent.encryption import DecryptionError
-from otp import services, tasks
+from otp import codes, services, tasks
 from otp.audit import Actor, ActorKind
 from otp.models import OneTimeCode, Source, Verification, VerificationReason
+from tests import factories
 from tests.otp.test_delivery import issue
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -160,6 +161,20 @@ def test_the_old_pepper_can_go_when_its_codes_are_forgotten(portal: Portal, sett
     with time_machine.travel(timezone.now(), tick=False):
         issue(portal, 904, "again")
     assert set(OneTimeCode.objects.values_list("address_digest", flat=True)) == {before}
+
+
+def test_the_earlier_spelling_of_an_address_keeps_no_pepper(portal: Portal, settings: Any) -> None:
+    address = "ada@straße.example"
+    factories.OneTimeCodeFactory.create(portal=portal, address=address)
+    assert "Every other digest is under the first pepper" in rotate()
+    put_first(settings)
+    assert "1 codes need pepper number 2 until" in rotate()
+    OneTimeCode.objects.update(digest=b"")
+    rotate()
+    today = codes.address_digests(
+        peppers=settings.CODE_PEPPERS, portal_id=portal.id, address=codes.normalise_address(address)
+    )[0]
+    assert bytes(OneTimeCode.objects.get().address_digest) == today
 
 
 @pytest.mark.parametrize("step", [0, -1])

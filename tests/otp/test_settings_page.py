@@ -434,7 +434,7 @@ def test_it_counts_a_line_break_as_one_character(admin: Admin) -> None:
 
 
 def test_it_shows_markup_as_it_was_typed(admin: Admin) -> None:
-    hostile = '"><script>alert(1)</script>{{ 7*7 }}</textarea>'
+    hostile = '"><script>alert(1)</script>&lt;b&gt; %s</textarea>'
     admin.saves({"Email Subject": hostile, "Greeting": hostile, "Body Text": hostile, "Footer Text": hostile})
     page = admin.opens()
     assert "<script>" not in page.html
@@ -455,6 +455,44 @@ def test_it_refuses_an_unknown_placeholder_by_its_name(admin: Admin, label: str)
     )
     assert page.control(label).value == "Hello {frist_name}"
     assert page.control(label).attributes["aria-invalid"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        ("{ first_name }", "{first_name}"),
+        ("{{first_name}}", "{first_name}"),
+        ("{First Name}", "{first_name}"),
+        ("｛first_name｝", "{first_name}"),
+        ("{{ contact.firstname }}", "{first_name}"),
+        ("{{ company.name }}", "{company}"),
+    ],
+)
+@pytest.mark.parametrize("label", ["Email Subject", "Greeting", "Body Text", "Footer Text"])
+def test_it_offers_the_right_spelling_of_a_placeholder(admin: Admin, label: str, typed: str, right: str) -> None:
+    page = admin.fails_to_save({label: f"Hello {typed}"})
+    assert page.error(label) == f"{label}: {typed} is not a placeholder. Write {right}."
+    assert page.control(label).value == f"Hello {typed}"
+
+
+@pytest.mark.parametrize("typed", ["{ code }", "{{code}}", "{CODE}"])
+def test_it_refuses_the_code_in_the_subject_however_it_is_spelled(admin: Admin, typed: str) -> None:
+    page = admin.fails_to_save({"Email Subject": f"{typed} is your code"})
+    assert page.error("Email Subject") == (
+        f"Email Subject must not hold the code: it shows on locked screens. Remove {typed}."
+    )
+
+
+@pytest.mark.parametrize("typed", ["{company}", "{ company }", "{{ contact.firstname }}", "{x}", "{"])
+def test_a_senders_name_has_no_placeholders(admin: Admin, typed: str) -> None:
+    page = admin.fails_to_save({"Sender Name": f"Your {typed}"})
+    assert page.error("Sender Name") == f"Sender Name is the same in every mail. Remove {typed}."
+
+
+@pytest.mark.parametrize("address", ["support", "hilfe@i❤.ws", "a@b.example, c@d.example", "=?utf-8?q?x?=@b.example"])
+def test_it_refuses_a_reply_to_that_nobody_can_answer_to(admin: Admin, address: str) -> None:
+    page = admin.fails_to_save({"Reply-To Address": address})
+    assert page.error("Reply-To Address") == "Enter an address such as support@example.com, or nothing."
 
 
 def test_it_names_all_unknown_placeholders(admin: Admin) -> None:
@@ -503,6 +541,15 @@ def test_it_refuses_control_characters(admin: Admin, label: str, control: str) -
 def test_it_refuses_what_is_not_a_choice(admin: Admin, label: str, value: str) -> None:
     page = admin.fails_to_save({label: value})
     assert page.error(label) == f"{value} is not a choice. Choose a value from the list."
+
+
+def test_it_quotes_shortly_and_cleanly(admin: Admin) -> None:
+    page = admin.fails_to_save({"Code Type": "\u202ehex\0" + "x" * 10_000})
+    assert page.error("Code Type").startswith(r"\u202ehex\x00xxx")
+    assert page.error("Code Type").endswith("x… is not a choice. Choose a value from the list.")
+    assert len(page.error("Code Type")) < 200
+    page = admin.fails_to_save({"HubSpot Property Name": "a\u202eb"})
+    assert r"HubSpot has no contact property “a\u202eb”." in page.error("HubSpot Property Name")
 
 
 def test_it_refuses_to_store_without_a_property(admin: Admin) -> None:
@@ -955,7 +1002,9 @@ def test_it_never_shows_a_token(admin: Admin) -> None:
     assert grant.refresh_token not in html
 
 
-@pytest.mark.parametrize("time_zone", ["Nowhere/Nothing", "../etc/passwd", ""])
+@pytest.mark.parametrize(
+    "time_zone", ["Nowhere/Nothing", "../etc/passwd", "", "America", "posixrules", "localtime", "x" * 64, "Factory"]
+)
 def test_it_counts_in_utc_when_the_portals_time_zone_is_unknown(admin: Admin, time_zone: str) -> None:
     Portal.objects.filter(id=admin.portal.id).update(time_zone=time_zone)
     assert " UTC" in admin.opens().text

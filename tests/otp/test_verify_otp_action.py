@@ -208,7 +208,7 @@ def test_it_forgives_spaces_hyphens_and_case(ada: Customer, form: str) -> None:
     "submitted",
     [
         "", "  ", "-", None, NOTHING, "12345", "1234567", "12345a", "１２３４５六", "12345\0", "12 34 5", "12.34.56",
-        "x" * 70_000, "1" * 70_000, "<script>", "'; DROP TABLE otp_onetimecode; --", "\u202e12345", "½23456", "²23456",
+        "x" * 70_000, "1" * 70_000, "<script>", "'; DROP TABLE otp_onetimecode; --", "\u202e12345", "½23456",
     ],
 )  # fmt: skip
 def test_it_counts_no_attempt_for_what_is_no_code(ada: Customer, submitted: Any) -> None:
@@ -435,6 +435,51 @@ def test_it_names_the_end_of_the_newest_code_whatever_is_guessed(ada: Customer, 
         guess = next(guess for guess in ("482951", "111111", "222222") if guess not in {older, code})
         assert ada.submit(guess)[1] == end
         assert ada.submit(older)[1] == "superseded"
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ("ada@straße.example", "ada@xn--strae-oqa.example"),
+        ("ada@XN--strae-oqa.example", "ada@STRAẞE.example"),
+        ("ada@例え。jp", "ada@例え.jp"),
+    ],
+)
+def test_both_spellings_of_a_domain_are_one_address(portal: Portal, asked: str, answered: str) -> None:
+    inputs = {"submitted_code": Customer(portal, address=asked).code(), "email": answered}
+    assert outputs(execution(portal, inputs=inputs))["otp_reason"] == "verified"
+
+
+@pytest.mark.parametrize(
+    "typed", ["４８２９５１", "482\u2212951", "482\u30fc951", "４８２－９５１", "482\u00ad951", "\ufeff482 951"]
+)
+def test_it_forgives_what_keyboards_make_of_a_code(portal: Portal, typed: str) -> None:
+    factories.OneTimeCodeFactory.create(portal=portal, contact_id=904, address="ada@example.com")
+    assert outputs(execution(portal, inputs={"submitted_code": typed}))["otp_reason"] == "verified"
+
+
+@pytest.mark.parametrize("typed", ["\ufdfa" * 1000, "4" * 100_000, "\u0301" * 1000])
+def test_a_text_that_is_no_code_costs_no_attempt(portal: Portal, typed: str) -> None:
+    factories.OneTimeCodeFactory.create(portal=portal, contact_id=904, address="ada@example.com")
+    fields = outputs(execution(portal, inputs={"submitted_code": typed}))
+    assert (fields["otp_reason"], fields["otp_attempts_remaining"]) == ("malformed", "5")
+
+
+def test_a_domain_that_looks_alike_is_another_one(portal: Portal) -> None:
+    code = Customer(portal, address="ada@straße.example").code()
+    inputs = {"submitted_code": code, "email": "ada@strasse.example"}
+    assert outputs(execution(portal, inputs=inputs))["otp_reason"] == "not_found"
+
+
+@pytest.mark.parametrize("spelling", ["ada@straße.example", "ada@xn--strae-oqa.example"])
+def test_it_knows_codes_from_before_domains_were_ascii(portal: Portal, spelling: str) -> None:
+    code = factories.OneTimeCodeFactory.create(portal=portal, contact_id=904, address="ada@straße.example")
+    wrong = outputs(execution(portal, inputs={"submitted_code": "111111", "email": spelling}, callbackId="wrong"))
+    assert (wrong["otp_reason"], wrong["otp_attempts_remaining"]) == ("wrong_code", "4")
+    right = outputs(execution(portal, inputs={"submitted_code": "482951", "email": spelling}, callbackId="right"))
+    assert right["otp_reason"] == "verified"
+    code.refresh_from_db()
+    assert code.end_reason == EndReason.USED
 
 
 def test_it_does_not_know_a_code_of_another_address(ada: Customer) -> None:
