@@ -11,7 +11,6 @@ import time
 from typing import Final
 
 import structlog
-from django.conf import settings
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
@@ -81,10 +80,9 @@ def _pause_key(portal_id: int) -> str:
 @functools.cache
 def _shared() -> MovingWindowRateLimiter:
     storage: Storage = storage_from_string(
-        settings.REDIS_URL,
+        "redis://",  # what counts is the pool
+        connection_pool=broker.pool(),
         wrap_exceptions=False,
-        socket_connect_timeout=broker.CONNECT_TIMEOUT,
-        socket_timeout=broker.TIMEOUT,
     )  # type: ignore[assignment]
     return MovingWindowRateLimiter(storage)
 

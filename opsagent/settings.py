@@ -11,7 +11,7 @@ from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from opsagent import environment, errors, logs
+from opsagent import broker, environment, errors, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environ.Env.read_env(BASE_DIR / ".env")  # a convenience for one machine; real variables win over the file
@@ -42,8 +42,14 @@ CODE_PEPPERS = environment.read(
 )
 REDIS_URL = environment.read(
     "REDIS_URL",
-    environment.text,
+    broker.checked,
     remedy="Use the address of a Redis or Valkey server, such as redis://localhost:6379/0.",
+)
+REDIS_TLS_VERIFY = environment.read(
+    "REDIS_TLS_VERIFY",
+    environment.boolean,
+    default="true",
+    remedy="Use true, or false where nobody can come between this app and Redis.",
 )
 PROXY_COUNT = environment.read(
     "PROXY_COUNT",
@@ -276,7 +282,8 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # ------------------------------------------------------------------ Celery: wakes drains, keeps nothing
-CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_URL = broker.parse(REDIS_URL).celery_url()
+CELERY_BROKER_USE_SSL = broker.parse(REDIS_URL).tls(verify=REDIS_TLS_VERIFY) or None
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False  # a web request never waits for a dead broker: the sweep finds what it forgot
 CELERY_BROKER_TRANSPORT_OPTIONS = {
