@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis import RedisError
 
@@ -79,11 +79,8 @@ def _pause_key(portal_id: int) -> str:
 
 @functools.cache
 def _shared() -> MovingWindowRateLimiter:
-    storage: Storage = storage_from_string(
-        "redis://",  # what counts is the pool
-        connection_pool=broker.pool(),
-        wrap_exceptions=False,
-    )  # type: ignore[assignment]
+    # What counts is the pool; the storage wants an address besides.
+    storage = RedisStorage("redis://", connection_pool=broker.redis().connection_pool)
     return MovingWindowRateLimiter(storage)
 
 

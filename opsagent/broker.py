@@ -38,7 +38,7 @@ class Address:
 
     def pool(self, *, verify: bool) -> ConnectionPool:
         """Return a pool of connections for redis-py. They raise redis.RedisError after a second without an answer."""
-        common = {
+        common: dict[str, Any] = {
             "db": self.database,
             "username": self.username,
             "password": self.password,
@@ -115,21 +115,9 @@ def checked(url: str) -> str:
 
 
 @functools.cache
-def pool() -> ConnectionPool:
-    """Return the pool that every client of this process shares, but for Celery's."""
-    return parse(settings.REDIS_URL).pool(verify=settings.REDIS_TLS_VERIFY)
-
-
-@functools.cache
 def redis() -> Redis:
     """Return the kept client. Its calls raise redis.RedisError within about a second when the server is away."""
-    return Redis(connection_pool=pool())
-
-
-def forget() -> None:
-    """Let the next call read the settings anew."""
-    pool.cache_clear()
-    redis.cache_clear()
+    return Redis(connection_pool=parse(settings.REDIS_URL).pool(verify=settings.REDIS_TLS_VERIFY))
 
 
 def certificate_problem(error: BaseException) -> str:

@@ -212,19 +212,29 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    # Words, names, keyboard rows, dates and leaked passwords, and what people make of them; up to 72 characters.
+    {"NAME": "django_zxcvbn_password_validator.ZxcvbnPasswordValidator"},
 ]
+PASSWORD_MINIMAL_STRENGTH = 3  # of 4: at least 10^8 guesses
+PASSWORD_EXTRA_DICTIONARY = ["opsagent", "hubspot"]
 # ------------------------------------------------------------------ the login of support staff
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_HANDLER = "opsagent.staff.throttle.StaffThrottle"
+# Together and each alone; how much is too much of each stands in opsagent/staff/throttle.py, in this order.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address", "username"]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or whoever guesses could keep staff out for ever
-AXES_CLIENT_IP_CALLABLE = "opsagent.staff.client_address"
+AXES_CLIENT_IP_CALLABLE = "opsagent.staff.throttle.client_address"
 AXES_LOCKOUT_TEMPLATE = "admin/locked_out.html"
 AXES_VERBOSE = False
 # Nothing that was typed is kept with a failed attempt but the user name, in a column of its own.
-AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "csrfmiddlewaretoken"]
+AXES_SENSITIVE_PARAMETERS = [
+    "username", "ip_address", "otp_token", "csrfmiddlewaretoken", "key", "old_password", "new_password1", "new_password2",
+]  # fmt: skip
+PASSWORD_RESET_TIMEOUT = 24 * 3600  # how long a link of staff_enrol is valid; no password is reset by link here
+OTP_TOTP_THROTTLE_FACTOR = 0  # its pause doubles without end; ours, in opsagent/staff/proof.py, does not
 OTP_TOTP_ISSUER = "OpsAgent OTP support"
 OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 REST_FRAMEWORK = {
@@ -262,7 +272,13 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_BASE_URL]
 CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_NAME = "opsagent_session"
+# Browsers take a cookie of such a name from this host alone, over https, for every path: no other host of the domain can
+# plant one. Over http, which is for this machine only, there is no such thing.
+_only_ours = "__Host-" if _https else ""
+CSRF_COOKIE_NAME = f"{_only_ours}csrftoken"
+SESSION_COOKIE_NAME = f"{_only_ours}opsagent_session"
+STAFF_BROWSER_COOKIE_NAME = f"{_only_ours}opsagent_staff_browser"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no cookie of its own
 SESSION_COOKIE_SAMESITE = "Lax"  # HubSpot's redirect back to us must carry it
 SESSION_COOKIE_AGE = 8 * 3600
 CONTENT_SECURITY_POLICY = {

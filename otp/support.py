@@ -19,6 +19,7 @@ from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, Delivery
 FOUND_LIMIT: Final = 1000
 """How many codes, the latest, a search goes through to what belongs to them."""
 _LARGEST_ID: Final = 2**63 - 1
+_DIGITS: Final = len(str(_LARGEST_ID))
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class Search:
                     search.address = codes.normalise_address(decrypt(value.encode()))
                 except DecryptionError:
                     search.is_understood = False
-            elif value.isascii() and value.isdigit() and int(value) <= _LARGEST_ID:
+            elif value.isascii() and value.isdigit() and len(value) <= _DIGITS and int(value) <= _LARGEST_ID:
                 number = int(value)
                 if kind != "contact" and search.portal_id is None and Portal.objects.filter(id=number).exists():
                     search.portal_id = number

@@ -57,7 +57,7 @@ def logged(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) 
 
 
 def _forget_clients() -> None:
-    broker.forget()
+    broker.redis.cache_clear()
     budget._shared.cache_clear()
     budget._alone.cache_clear()
     tasks._quiet_until = 0.0

@@ -293,7 +293,7 @@ def _everybody(url: str, settings: Any, **more: str) -> dict[str, bool]:
     """Return for every client of Redis whether it speaks to the server at `url`."""
     settings.REDIS_URL = url
     settings.REDIS_TLS_VERIFY = more.get("REDIS_TLS_VERIFY") != "false"
-    for forget in (broker.forget, budget._shared.cache_clear):
+    for forget in (broker.redis.cache_clear, budget._shared.cache_clear):
         forget()
     try:
         return {
@@ -305,7 +305,7 @@ def _everybody(url: str, settings: Any, **more: str) -> dict[str, bool]:
             "Celery": "answered" in _celery(url, **more).stdout,
         }
     finally:
-        for forget in (broker.forget, budget._shared.cache_clear):
+        for forget in (broker.redis.cache_clear, budget._shared.cache_clear):
             forget()
 
 
@@ -341,9 +341,9 @@ def test_nobody_speaks_to_a_server_with_another_hosts_certificate(secured: Secur
 def test_the_operator_may_do_without_and_the_doctor_says_so(secured: Secured, settings: Any) -> None:
     assert _everybody(secured.url, settings, REDIS_TLS_VERIFY="false") == dict.fromkeys(EVERYBODY, True)
     settings.REDIS_URL, settings.REDIS_TLS_VERIFY = secured.url, False
-    broker.forget()
+    broker.redis.cache_clear()
     finding = examinations.examine_broker()
-    broker.forget()
+    broker.redis.cache_clear()
     assert finding.verdict is Verdict.WARNING
     assert "REDIS_TLS_VERIFY" in finding.remedy
 
@@ -351,9 +351,9 @@ def test_the_operator_may_do_without_and_the_doctor_says_so(secured: Secured, se
 @pytest.mark.django_db
 def test_the_doctor_names_the_certificate_and_the_remedy(secured: Secured, settings: Any) -> None:
     settings.REDIS_URL = secured.url
-    broker.forget()
+    broker.redis.cache_clear()
     finding = examinations.examine_broker()
-    broker.forget()
+    broker.redis.cache_clear()
     assert finding.verdict is Verdict.FAILED
     assert "certificate is not valid" in finding.seen
     assert "ssl_ca_certs" in finding.remedy
