@@ -74,6 +74,10 @@ class StaffSite(AdminSite):
                 logout(request)
                 messages.info(request, "Your session has ended. Log in again.")
             refuse_what_no_value_can_be(request, *kwargs.values())
+            if self.has_permission(request) and _decides_who_gets_in(request):
+                again = proof.ask_again(request, then=request.get_full_path())
+                if again is not None:
+                    return again
             try:
                 response = inner(request, *args, **kwargs)
                 # Lists read their rows while they are drawn.
@@ -190,6 +194,13 @@ class _PasswordChange(PasswordChangeView):
 
     def get_form_kwargs(self) -> dict[str, Any]:
         return {**super().get_form_kwargs(), "request": self.request}
+
+
+def _decides_who_gets_in(request: HttpRequest) -> bool:
+    """Whether a page makes, changes or deletes users, groups or authenticator apps: more than their lists do."""
+    name = str(getattr(request.resolver_match, "url_name", None) or "")
+    is_list = name.endswith("_changelist") and request.method != "POST"
+    return name.startswith(("auth_user_", "auth_group_", "otp_totp_totpdevice_")) and not is_list
 
 
 # ------------------------------------------------------------------ how long a session lasts

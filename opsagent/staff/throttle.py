@@ -5,7 +5,7 @@ django-axes counts and remembers; here stands how much is too much. docs/securit
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from axes.handlers.database import AxesDatabaseHandler
 from axes.models import AccessAttempt
@@ -25,7 +25,7 @@ _SUBNET: Final = 64
 """What one subscriber has of IPv6: whoever owns one address of it owns them all (RFC 6177)."""
 _SALT: Final = "opsagent.staff.browser"
 _REMEMBERED_SECONDS: Final = 90 * 24 * 3600
-_KNOWN: Final = "known browser "
+_KNOWN: Final = "→ known browser "  # no header can hold this arrow, so no User-Agent passes for one
 Credentials = Mapping[str, Any] | None
 
 
@@ -78,7 +78,6 @@ class StaffThrottle(AxesDatabaseHandler):  # type: ignore[misc]  # the package h
 
     def get_failures(self, request: HttpRequest, credentials: Credentials = None) -> int:
         """Return the failures as axes compares them with AXES_FAILURE_LIMIT, once one more has been counted."""
-        _is_known(request, credentials)
         return self._over(request, credentials) + int(settings.AXES_FAILURE_LIMIT)
 
     def user_login_failed(
@@ -93,19 +92,23 @@ class StaffThrottle(AxesDatabaseHandler):  # type: ignore[misc]  # the package h
         """Forget, after a login, what failed from that place and browser: not what others do to the account or network."""
         _is_known(request, credentials)
         from_here, _, of_account = self.filter_user_attempts(request, credentials)
-        ours = from_here | of_account.filter(user_agent__startswith=_KNOWN, user_agent=request.axes_user_agent)  # type: ignore[attr-defined]
+        ours = from_here | of_account.filter(user_agent__startswith=_KNOWN, user_agent=_agent(request))
         deleted, _ = ours.delete()
         return int(deleted)
 
     def _over(self, request: HttpRequest, credentials: Credentials) -> int:
         """Return by how much the worst count is over its limit; below zero: how much is left."""
-        if request.axes_user_agent.startswith(_KNOWN):  # type: ignore[attr-defined]
-            attempts = self.get_user_attempts(request, credentials)[-1]
-            return _sum(attempts.filter(user_agent=request.axes_user_agent)) - PER_KNOWN_BROWSER  # type: ignore[attr-defined]
+        if _is_known(request, credentials):
+            of_account = self.get_user_attempts(request, credentials)[-1]
+            return _sum(of_account.filter(user_agent=_agent(request))) - PER_KNOWN_BROWSER
         return _worst(self._counted(request, credentials))
 
     def _counted(self, request: HttpRequest, credentials: Credentials) -> list[int]:
         return [_sum(attempts) for attempts in self.get_user_attempts(request, credentials)]
+
+
+def _agent(request: HttpRequest) -> str:
+    return str(cast("Any", request).axes_user_agent)
 
 
 def _sum(attempts: QuerySet[AccessAttempt]) -> int:
@@ -157,13 +160,10 @@ def _mark(user: User) -> str:
 
 
 def _is_known(request: HttpRequest, credentials: Credentials) -> bool:
-    """Whether staff have logged in with this browser; if so it bears its own name from here on, in place of its kind."""
-    kind: str = request.axes_user_agent  # type: ignore[attr-defined]
-    if kind.startswith(_KNOWN) and getattr(request, "staff_browser", ""):
-        return True
-    browser = known_browser(request, str((credentials or {}).get("username") or ""))
-    request.staff_browser = browser  # type: ignore[attr-defined]
-    # A made-up User-Agent must not pass for a name of ours.
-    kind = kind.removeprefix(_KNOWN)
-    request.axes_user_agent = f"{_KNOWN}{browser}" if browser else kind  # type: ignore[attr-defined]
-    return bool(browser)
+    """Whether the account's owner has logged in with this browser; if so it bears its own name, in place of its kind."""
+    attempt = cast("Any", request)  # axes has set its own attributes on it
+    if not hasattr(attempt, "staff_browser"):
+        attempt.staff_browser = known_browser(request, str((credentials or {}).get("username") or ""))
+        if attempt.staff_browser:
+            attempt.axes_user_agent = f"{_KNOWN}{attempt.staff_browser}"
+    return bool(attempt.staff_browser)

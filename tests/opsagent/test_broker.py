@@ -162,7 +162,7 @@ def secured(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> I
             listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             threading.Thread(target=_serve, args=(listening, context, where), daemon=True).start()
             urls.append(f"rediss://:{QUOTED}@localhost:{listening.getsockname()[1]}/0")
-        yield Secured(*urls, authority)
+        yield Secured(url=urls[0], of_another_host=urls[1], authority=authority)
 
 
 def _serve(listening: socket.socket, context: ssl.SSLContext, where: tuple[str, int]) -> None:

@@ -278,6 +278,16 @@ def test_a_portal_is_disconnected_after_a_question(staff: Client, hubspot: HubSp
     assert AuditEvent.objects.filter(action="portal_disconnected", actor="sam", actor_kind="staff").exists()
 
 
+def test_a_portal_is_disconnected_by_whoever_has_just_shown_both_factors(staff: Client, hubspot: HubSpot) -> None:
+    portal = hubspot.connect()
+    session = staff.session
+    session["staff_proven_at"] -= 16 * 60
+    session.save()
+    chosen = {"action": "disconnect", "_selected_action": str(portal.pk), "confirmed": "yes"}
+    assert staff.post(PORTALS, chosen, secure=True)["Location"] == f"/admin/prove/?next={PORTALS.replace('/', '%2F')}"
+    assert Portal.objects.connected().exists()
+
+
 @pytest.mark.parametrize(
     ("path", "action", "right"),
     [

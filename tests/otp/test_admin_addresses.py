@@ -157,20 +157,11 @@ def test_no_page_of_a_row_that_cannot_be_ends_in_an_error(boss: Client, support:
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
 def test_no_action_on_rows_that_cannot_be_ends_in_an_error(boss: Client, support: Client, model: type[Model]) -> None:
     actions = ("", "x", "delete_selected", "disconnect", "retry", "lift", "cleanup_expired_attempts", "\0")
-    for client in (boss, support):
-        for action in actions:
-            for chosen in ("", "abc", "\0", "-1", NUMBERS, "99999999999999999999", str(uuid4())):
-                for more in (
-                    {},
-                    {"index": "x"},
-                    {"select_across": "1"},
-                    {"post": "yes"},
-                    {"confirmed": "yes"},
-                    {"typed": "x\0"},
-                ):
-                    form = {"action": action, "_selected_action": chosen, **more}
-                    answer = client.post(base(model), form, secure=True)
-                    assert answer.status_code in FINE, form
+    rows_that_cannot_be = ("abc", "\0", NUMBERS, "99999999999999999999", str(uuid4()))
+    for client, action, chosen in itertools.product((boss, support), actions, rows_that_cannot_be):
+        form = {"action": action, "_selected_action": chosen, "confirmed": "yes", "post": "yes", "index": "x"}
+        assert client.post(base(model), form, secure=True).status_code in FINE, form
+    assert boss.post(base(model), {"typed": "x\0"}, secure=True).status_code in FINE
 
 
 @pytest.mark.parametrize("who", ["boss", "support"])
