@@ -213,7 +213,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     # Words, names, keyboard rows, dates and leaked passwords, and what people make of them; up to 72 characters.
-    {"NAME": "django_zxcvbn_password_validator.ZxcvbnPasswordValidator"},
+    {"NAME": "opsagent.staff.passwords.HardToGuess"},
 ]
 PASSWORD_MINIMAL_STRENGTH = 3  # of 4: at least 10^8 guesses
 PASSWORD_EXTRA_DICTIONARY = ["opsagent", "hubspot"]
