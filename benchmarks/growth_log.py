@@ -71,11 +71,11 @@ def _pages(portal: Any) -> dict[str, Callable[[], Any]]:
     from otp import activity  # noqa: PLC0415
     from otp.models import OneTimeCode  # noqa: PLC0415
     from otp.support import Search  # noqa: PLC0415
+    from tests import staff as members_of_staff  # noqa: PLC0415
     from tests.portal_admin import signed_in  # noqa: PLC0415
 
-    admin, staff = signed_in(portal), Client()
     boss, _ = User.objects.get_or_create(username="boss", is_staff=True, is_superuser=True)
-    staff.force_login(boss, backend="django.contrib.auth.backends.ModelBackend")
+    admin, staff = signed_in(portal), members_of_staff.signed_in(boss)
     codes = OneTimeCode.objects.filter(portal=portal)
     oldest = codes.order_by("created_at")[100]
     place = str(activity.Place(oldest.created_at, oldest.id))

@@ -11,9 +11,8 @@ import time
 from typing import Final
 
 import structlog
-from django.conf import settings
 from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis import RedisError
 
@@ -80,12 +79,8 @@ def _pause_key(portal_id: int) -> str:
 
 @functools.cache
 def _shared() -> MovingWindowRateLimiter:
-    storage: Storage = storage_from_string(
-        settings.REDIS_URL,
-        wrap_exceptions=False,
-        socket_connect_timeout=broker.CONNECT_TIMEOUT,
-        socket_timeout=broker.TIMEOUT,
-    )  # type: ignore[assignment]
+    # What counts is the pool; the storage wants an address besides.
+    storage = RedisStorage("redis://", connection_pool=broker.redis().connection_pool)
     return MovingWindowRateLimiter(storage)
 
 

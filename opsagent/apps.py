@@ -20,7 +20,7 @@ class StaffAdminConfig(admin_apps.AdminConfig):
     """Django's admin, entered through our login."""
 
     default = False
-    default_site = "opsagent.staff.StaffSite"
+    default_site = "opsagent.staff.site.StaffSite"
 
 
 class SecondFactorConfig(totp_apps.DefaultConfig):  # type: ignore[misc]  # the package has no types

@@ -100,6 +100,13 @@ def examine_broker() -> Finding:
     try:
         facts: dict[str, Any] = broker.redis().info()
     except RedisError as error:
+        problem = broker.certificate_problem(error)
+        if problem:
+            return failed(
+                f"Redis' certificate is not valid ({problem})",
+                "Name the file of its authority in REDIS_URL (?ssl_ca_certs=/path/ca.pem) or in SSL_CERT_FILE, and call the "
+                "server by the name that the certificate bears.",
+            )
         return failed(f"Redis cannot be used: {type(error).__name__}", "Check REDIS_URL, and that the server runs.")
     version = facts.get("valkey_version") or facts.get("redis_version")
     policy = facts.get("maxmemory_policy", "noeviction")
@@ -107,6 +114,11 @@ def examine_broker() -> Finding:
         return warning(
             f"version {version} throws tasks away when its memory is full ({policy})",
             "Set maxmemory-policy to noeviction. What is lost is found again by the sweep, seconds later.",
+        )
+    if broker.is_unverified():
+        return warning(
+            f"version {version}, and whoever stands between could answer in its place: its certificate is not checked",
+            "Leave REDIS_TLS_VERIFY out, and name its authority in REDIS_URL (?ssl_ca_certs=/path/ca.pem).",
         )
     return ok(f"version {version}")
 

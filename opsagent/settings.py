@@ -9,7 +9,7 @@ import environ
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
-from opsagent import environment, errors, logs, servers
+from opsagent import broker, environment, errors, logs, servers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environ.Env.read_env(BASE_DIR / ".env")  # a convenience for one machine; real variables win over the file
@@ -41,8 +41,14 @@ CODE_PEPPERS = environment.read(
 )
 REDIS_URL = environment.read(
     "REDIS_URL",
-    environment.text,
+    broker.checked,
     remedy="Use the address of a Redis or Valkey server, such as redis://localhost:6379/0.",
+)
+REDIS_TLS_VERIFY = environment.read(
+    "REDIS_TLS_VERIFY",
+    environment.boolean,
+    default="true",
+    remedy="Use true, or false where nobody can come between this app and Redis.",
 )
 PROXY_COUNT = environment.read(
     "PROXY_COUNT",
@@ -216,19 +222,29 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    # Words, names, keyboard rows, dates and leaked passwords, and what people make of them; up to 72 characters.
+    {"NAME": "opsagent.staff.passwords.HardToGuess"},
 ]
+PASSWORD_MINIMAL_STRENGTH = 3  # of 4: at least 10^8 guesses
+PASSWORD_EXTRA_DICTIONARY = ["opsagent", "hubspot"]
 # ------------------------------------------------------------------ the login of support staff
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_HANDLER = "opsagent.staff.throttle.StaffThrottle"
+# Together and each alone; how much is too much of each stands in opsagent/staff/throttle.py, in this order.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address", "username"]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or whoever guesses could keep staff out for ever
-AXES_CLIENT_IP_CALLABLE = "opsagent.staff.client_address"
+AXES_CLIENT_IP_CALLABLE = "opsagent.staff.throttle.client_address"
 AXES_LOCKOUT_TEMPLATE = "admin/locked_out.html"
 AXES_VERBOSE = False
 # Nothing that was typed is kept with a failed attempt but the user name, in a column of its own.
-AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "csrfmiddlewaretoken"]
+AXES_SENSITIVE_PARAMETERS = [
+    "username", "ip_address", "otp_token", "csrfmiddlewaretoken", "key", "old_password", "new_password1", "new_password2",
+]  # fmt: skip
+PASSWORD_RESET_TIMEOUT = 24 * 3600  # how long a link of staff_enrol is valid; no password is reset by link here
+OTP_TOTP_THROTTLE_FACTOR = 0  # its pause doubles without end; ours, in opsagent/staff/proof.py, does not
 OTP_TOTP_ISSUER = "OpsAgent OTP support"
 OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 REST_FRAMEWORK = {
@@ -266,7 +282,13 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_BASE_URL]
 CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_NAME = "opsagent_session"
+# Browsers take a cookie of such a name from this host alone, over https, for every path: no other host of the domain can
+# plant one. Over http, which is for this machine only, there is no such thing.
+_only_ours = "__Host-" if _https else ""
+CSRF_COOKIE_NAME = f"{_only_ours}csrftoken"
+SESSION_COOKIE_NAME = f"{_only_ours}opsagent_session"
+STAFF_BROWSER_COOKIE_NAME = f"{_only_ours}opsagent_staff_browser"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no cookie of its own
 SESSION_COOKIE_SAMESITE = "Lax"  # HubSpot's redirect back to us must carry it
 SESSION_COOKIE_AGE = 8 * 3600
 CONTENT_SECURITY_POLICY = {
@@ -286,7 +308,8 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # ------------------------------------------------------------------ Celery: wakes drains, keeps nothing
-CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_URL = broker.parse(REDIS_URL).celery_url()
+CELERY_BROKER_USE_SSL = broker.parse(REDIS_URL).tls(verify=REDIS_TLS_VERIFY) or None
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False  # a web request never waits for a dead broker: the sweep finds what it forgot
 CELERY_BROKER_TRANSPORT_OPTIONS = {

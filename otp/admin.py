@@ -22,6 +22,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from hubspot_integration.models import Portal
+from opsagent.staff.proof import ask_again
 from otp import activity, services, support
 from otp.activity_views import trail_as_csv
 from otp.codes import mask_address
@@ -30,6 +31,7 @@ from otp.support import Search
 
 LIST_LIMIT: Final = 10_000
 """How many rows a list leads to; what lies behind them is found by searching."""
+LONGEST_SEARCH: Final = 300
 _SHOWN: Final = 50
 _SECRETS: Final = ("code", "digest", "address_digest", "first_name")
 _SEARCH_HELP: Final = (
@@ -82,6 +84,10 @@ class ReadOnly(_ModelAdmin):
         if "typed" in request.POST:
             query = request.GET.copy()
             query.pop("p", None)
+            if len(request.POST["typed"]) > LONGEST_SEARCH:
+                message = f"Nothing was searched: that is longer than {LONGEST_SEARCH} characters."
+                self.message_user(request, message, messages.ERROR)
+                return redirect(request.path)
             query["q"] = Search.sealed(request.POST["typed"])
             return redirect(f"{request.path}?{query.urlencode()}")
         return super().changelist_view(request, extra_context)
@@ -187,8 +193,8 @@ class PortalAdmin(ReadOnly):
 
     @admin.action(description="Disconnect …", permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, portals: QuerySet[Portal]) -> HttpResponse | None:
-        """End the connection to the chosen portals."""
-        return _confirmed(
+        """End the connection to the chosen portals, for whoever has just shown both factors."""
+        return ask_again(request, then=request.path) or _confirmed(
             self, request, portals, action="disconnect",
             question="Disconnect?",
             consequence=(

@@ -22,6 +22,7 @@ FOUND_LIMIT: Final = 1000
 _LARGEST_ID: Final = 2**63 - 1
 _IN_A_URL: Final = bound_to("admin", "search", "")
 """The place of an address that staff search for: the admin's address bar."""
+_DIGITS: Final = len(str(_LARGEST_ID))
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Search:
                     search.address = codes.normalise_address(_opened(value))
                 except (DecryptionError, ValueError):
                     search.is_understood = False
-            elif value.isascii() and value.isdigit() and int(value) <= _LARGEST_ID:
+            elif value.isascii() and value.isdigit() and len(value) <= _DIGITS and int(value) <= _LARGEST_ID:
                 number = int(value)
                 if kind != "contact" and search.portal_id is None and Portal.objects.filter(id=number).exists():
                     search.portal_id = number

@@ -22,7 +22,7 @@ VALUES = {
 def install() -> None:
     """Set every value, whatever stands in the shell or in `.env`; databases are left as they are or unreachable."""
     os.environ.update(VALUES)
-    for name in ("EMAIL_BACKEND", "SENTRY_DSN", "METRICS_TOKEN", "DEBUG", "LOG_LEVEL"):
+    for name in ("EMAIL_BACKEND", "SENTRY_DSN", "METRICS_TOKEN", "DEBUG", "LOG_LEVEL", "REDIS_TLS_VERIFY"):
         os.environ[name] = ""
     os.environ.setdefault("DATABASE_URL", "postgres://opsagent@127.0.0.1:9/opsagent")
     os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:9/0")

@@ -15,12 +15,13 @@ import httpx
 
 from sandbox.local import cards, servers
 from sandbox.local.administrator import Administrator
-from sandbox.local.system import ROOT, System, free_port
+from sandbox.local.system import ROOT, NotStarted, System, free_port
 
 LOGS: Final = ROOT / ".local" / "demo"
 JOB_SECONDS: Final = 30.0
 PROPERTY: Final = "otp_code"
 SUBMITTED: Final = "submitted_code"
+STAFF, STAFF_PASSWORD = "support", "a-password-for-this-machine-only"
 
 T = TypeVar("T")
 
@@ -55,6 +56,9 @@ def main() -> int:
                 + " " * 43
                 + "that contact's record, with the card Generate OTP"
             )
+            _say("         " + f"{system.app_url}/admin/".ljust(34) + "the support staff's admin; first, once, with an")
+            _say(" " * 43 + f"authenticator app, as {STAFF}, {STAFF_PASSWORD}:")
+            _say(f"         {_link_of_staff(system)}")
             _say("         " + f"{LOGS.relative_to(ROOT)}/".ljust(34) + "the logs of every process")
             if not once:
                 _say("\n  Ctrl-C ends everything.")
@@ -84,8 +88,16 @@ def _start(stack: contextlib.ExitStack) -> System:
         sandbox_port=ports["sandbox"],
         smtp_port=ports["mailbox"],
         sandbox_options=("--retry-base-seconds", "2"),
+        settings={"DJANGO_SUPERUSER_PASSWORD": STAFF_PASSWORD},
     )
     return _timed("sandbox, mailbox, migrations, web, worker, beat", lambda: stack.enter_context(system))
+
+
+def _link_of_staff(system: System) -> str:
+    """Make an administrator, if there is none yet; return the link with which they set up their authenticator app."""
+    with contextlib.suppress(NotStarted):  # the database is one of yours, and an earlier demo was here
+        system.manage("createsuperuser", "--noinput", "--username", STAFF, "--email", "support@opsagent.example")
+    return system.manage("staff_enrol", STAFF).strip()
 
 
 def _build_cards() -> None:

@@ -1,13 +1,14 @@
 """Support staff in a browser: they find, retry and protect their account, on pages that everybody can read."""
 
 import datetime as dt
-import time
+import os
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.utils import timezone
-from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from playwright.sync_api import Locator, Page, expect
 
@@ -18,10 +19,9 @@ from sandbox.local.system import System
 from tests import factories
 from tests.browser.conftest import Visit, has_icon, overflow, violations
 from tests.hubspot import HubSpot, eventually
+from tests.staff import PASSWORD, forget_used_tokens, token_of, with_app
 
 pytestmark = pytest.mark.browser
-
-PASSWORD = "a-long-password-of-staff"
 
 
 @pytest.fixture
@@ -56,11 +56,17 @@ def failed(portal: Portal) -> Delivery:
     )
 
 
-def log_in(page: Page, token: str = "") -> None:
+def log_in(page: Page, token: str) -> None:
     page.get_by_label("Username").fill("sam")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_label("Authentication code").fill(token)
     page.get_by_role("button", name="Log in").click()
+
+
+def enter(page: Page) -> None:
+    """Log in with an app that is set up, and has not been used."""
+    forget_used_tokens()
+    log_in(page, token_of(TOTPDevice.objects.get(confirmed=True)))
 
 
 def look_up(page: Page, list_of: str, term: str) -> Locator:
@@ -75,18 +81,12 @@ def look_up(page: Page, list_of: str, term: str) -> Locator:
     return line
 
 
-def token_of(device: TOTPDevice, *, steps_ahead: int = 0) -> str:
-    """Return what the authenticator app shows; a step ahead where the present one is used up."""
-    totp = TOTP(device.bin_key)
-    totp.time = time.time() + steps_ahead * device.step
-    return f"{totp.token():06d}"
-
-
 def test_from_the_login_to_the_mail_that_was_retried(
     visit: Visit, staff: User, failed: Delivery, hubspot: HubSpot
 ) -> None:
+    with_app(staff)
     page = visit("/admin/")
-    log_in(page)
+    enter(page)
     expect(page.get_by_role("heading", name="Support")).to_be_visible()
 
     line = look_up(page, "Portals", str(failed.portal_id))
@@ -114,48 +114,54 @@ def test_from_the_login_to_the_mail_that_was_retried(
     assert AuditEvent.objects.filter(action=Action.DELIVERY_RETRIED, actor="sam").exists()
 
 
-def test_a_second_factor_is_set_up_and_asked_for(visit: Visit, staff: User) -> None:
-    page = visit("/admin/")
-    log_in(page)
-    page.get_by_role("link", name="Second factor").click()
-    page.get_by_role("button", name="Set up an authenticator app").click()
+def test_an_app_is_set_up_with_a_link_and_asked_for(visit: Visit, staff: User, system: System) -> None:
+    page = visit(system.manage("staff_enrol", "sam").strip())
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Go on").click()
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
     page.get_by_label("Code that the app shows now").fill(token_of(TOTPDevice.objects.get()))
     page.get_by_role("button", name="Confirm").click()
-    expect(page.get_by_text("The second factor is set up.")).to_be_visible()
+    expect(page.get_by_text("Your authenticator app is set up.")).to_be_visible()
     page.get_by_role("button", name="Log out").click()
 
     page.goto("/admin/")
-    log_in(page)
-    expect(page.get_by_text("Enter the authentication code that your authenticator app shows.")).to_be_visible()
-    log_in(page, token_of(TOTPDevice.objects.get(), steps_ahead=1))
+    log_in(page, "000000")
+    expect(page.get_by_text("do not fit together")).to_be_visible()
+    enter(page)
     expect(page.get_by_role("heading", name="Support")).to_be_visible()
 
 
 # ---------------------------------------------------------------- for everybody
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+class Reader:
+    """Looks at page after page with a person's eyes."""
+
+    def __init__(self, page: Page, screenshots: Path, name: str) -> None:
+        self.page, self.screenshots, self.name = page, screenshots, name
+        self.found: dict[str, list[dict[str, Any]]] = {}
+
+    def __call__(self, name: str, heading: str) -> None:
+        expect(self.page.get_by_role("heading", name=heading, level=1)).to_be_visible()
+        self.found[name] = violations(self.page)
+        if os.environ.get("SCREENSHOTS"):
+            file = f"admin-{self.name}-{name.replace('/', '-').replace(' ', '-')}.png"
+            self.page.screenshot(path=self.screenshots / file, full_page=True)
+        assert has_icon(self.page)
+        assert overflow(self.page) <= 0, f"{name} is {overflow(self.page)} pixels wider than the screen"
+
+
+EYES = pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1440, False), (1440, True)], ids=str)
+
+
+@EYES
 def test_every_page_is_readable_for_everybody(
-    visit: Visit, staff: User, failed: Delivery, width: int, dark: bool
+    visit: Visit, staff: User, failed: Delivery, screenshots: Path, *, width: int, dark: bool
 ) -> None:
+    with_app(staff)
     page = visit("/admin/", width=width, dark=dark)
-    found = {}
-
-    def read(name: str, heading: str) -> None:
-        expect(page.get_by_role("heading", name=heading, level=1)).to_be_visible()
-        found[name] = violations(page)
-        assert has_icon(page)
-        assert overflow(page) <= 0, f"{name} is {overflow(page)} pixels wider than the screen"
-
-    read("login", "Log in")
-    page.get_by_label("Username").fill("nobody")
-    page.get_by_label("Password").fill("wrong")
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_be_visible()
-    read("login that failed", "Log in")
-    log_in(page)
+    read = Reader(page, screenshots, f"{width}-{'dark' if dark else 'light'}")
+    enter(page)
     read("index", "Support")
     rows = {  # the code comes before the audit log, which its page adds a line to
         "hubspot_integration/portal": failed.portal_id,
@@ -179,17 +185,43 @@ def test_every_page_is_readable_for_everybody(
     page.get_by_role("button", name="Yes, do it").click()
     expect(page.get_by_text("Retried: 1.")).to_be_visible()
     read("message", "Select delivery to view")
-    page.goto("/admin/second-factor/")
-    read("no second factor", "Second factor")
-    page.get_by_role("button", name="Set up an authenticator app").click()
+    page.get_by_role("button", name="Log out").click()
+    read("logged out", "Logged out")
+    assert {name: list_ for name, list_ in read.found.items() if list_} == {}
+
+
+@EYES
+def test_every_page_about_an_account_is_readable_for_everybody(
+    visit: Visit, system: System, staff: User, screenshots: Path, *, width: int, dark: bool
+) -> None:
+    page = visit("/admin/", width=width, dark=dark)
+    read = Reader(page, screenshots, f"{width}-{'dark' if dark else 'light'}")
+    read("login", "Log in")
+    log_in(page, "000000")
+    expect(page.get_by_role("alert")).to_be_visible()
+    read("login that failed", "Log in")
+    page.goto(system.manage("staff_enrol", "sam").strip())
+    read("link", "Set up your authenticator app")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Go on").click()
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
-    read("key of the second factor", "Second factor")
+    read("key of the app", "Set up your authenticator app")
     page.get_by_label("Code that the app shows now").fill(token_of(TOTPDevice.objects.get()))
     page.get_by_role("button", name="Confirm").click()
-    expect(page.get_by_text("The second factor is set up.")).to_be_visible()
+    expect(page.get_by_text("Your authenticator app is set up.")).to_be_visible()
+    page.goto("/admin/enrol/?key=used")
+    read("link that cannot be used", "Set up your authenticator app")
+    page.goto("/admin/second-factor/")
     read("second factor", "Second factor")
+    page.goto("/admin/prove/")
+    read("both factors once more", "Is it still you?")
     page.goto("/admin/password_change/")
     read("change of the password", "Password change")
     page.get_by_role("button", name="Log out").click()
-    read("logged out", "Logged out")
-    assert {name: list_ for name, list_ in found.items() if list_} == {}
+    page.goto("/admin/login/")
+    for _ in range(6):
+        log_in(page, "000000")
+        if page.get_by_role("heading", name="Too many failed logins").is_visible():
+            break
+    read("locked out", "Too many failed logins")
+    assert {name: list_ for name, list_ in read.found.items() if list_} == {}

@@ -70,9 +70,9 @@ def test_it_changes_between_the_portals_that_one_person_has_signed_in_to(hubspot
     with pytest.MonkeyPatch.context() as patch:  # in HubSpot one address signs in to both
         introspect = oauth._introspect
         patch.setattr(oauth, "_introspect", lambda token: {**introspect(token), "user": "Ada@company.example"})
-        key = browser.cookies["opsagent_session"].value
+        key = browser.cookies["__Host-opsagent_session"].value
         sign_in(hubspot, browser, index=1)
-    assert browser.cookies["opsagent_session"].value != key
+    assert browser.cookies["__Host-opsagent_session"].value != key
     page = browser.get("/settings/", secure=True).content.decode()
     assert f'<option value="{second.id}" selected>' in page
     assert f'<option value="{first.id}">' in page

@@ -56,7 +56,7 @@ sys.modules["urls"] = urls
 settings.ROOT_URLCONF = "urls"
 sentry_sdk.set_user({"email": secrets["the user"]})
 client = Client(raise_request_exception=False)
-client.cookies["opsagent_session"] = secrets["a cookie"]
+client.cookies["__Host-opsagent_session"] = secrets["a cookie"]
 answer = client.post(
     "/broken/" + secrets["the path"] + "?code=" + secrets["the query"],
     data=json.dumps({"code": secrets["the body"]}), content_type="application/json",

@@ -23,6 +23,7 @@ from otp.models import AuditEvent, ContactGuard, Delivery, DeliveryStatus, EndRe
 from otp.support import Search
 from tests import factories, many_codes
 from tests.hubspot import HubSpot
+from tests.staff import signed_in
 
 CODES, DELIVERIES = "/admin/otp/onetimecode/", "/admin/otp/delivery/"
 CONTACTS, AUDIT = "/admin/otp/contactguard/", "/admin/otp/auditevent/"
@@ -34,9 +35,7 @@ LISTS = (CODES, DELIVERIES, CONTACTS, AUDIT, PORTALS, SETTINGS)
 def staff(db: None) -> Client:
     user = User.objects.create_user("sam", "sam@opsagent.example", "a-long-password-of-staff", is_staff=True)
     user.groups.add(Group.objects.get(name="Support"))
-    client = Client()
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-    return client
+    return signed_in(user)
 
 
 @pytest.fixture
@@ -111,16 +110,13 @@ def test_a_fresh_database_has_the_group_with_exactly_these_rights() -> None:
 def test_staff_without_rights_and_strangers_see_nothing(db: None, path: str) -> None:
     stranger = Client()
     assert stranger.get(path, secure=True).status_code == 302
-    stranger.force_login(
-        User.objects.create_user("new", is_staff=True), backend="django.contrib.auth.backends.ModelBackend"
-    )
+    stranger = signed_in(User.objects.create_user("new", is_staff=True))
     assert stranger.get(path, secure=True).status_code == 403
 
 
 @pytest.mark.parametrize("path", LISTS)
 def test_nobody_adds_changes_or_deletes(db: None, failed: Delivery, path: str) -> None:
-    boss = Client()
-    boss.force_login(User.objects.create_superuser("boss"), backend="django.contrib.auth.backends.ModelBackend")
+    boss = signed_in(User.objects.create_superuser("boss"))
     model = {
         CODES: OneTimeCode, DELIVERIES: Delivery, CONTACTS: ContactGuard, AUDIT: AuditEvent, PORTALS: Portal,
         SETTINGS: Portal,
@@ -283,6 +279,16 @@ def test_a_portal_is_disconnected_after_a_question(staff: Client, hubspot: HubSp
     assert not Portal.objects.connected().exists()
     assert not OAuthGrant.objects.filter(portal=portal).exists()
     assert AuditEvent.objects.filter(action="portal_disconnected", actor="sam", actor_kind="staff").exists()
+
+
+def test_a_portal_is_disconnected_by_whoever_has_just_shown_both_factors(staff: Client, hubspot: HubSpot) -> None:
+    portal = hubspot.connect()
+    session = staff.session
+    session["staff_proven_at"] -= 16 * 60
+    session.save()
+    chosen = {"action": "disconnect", "_selected_action": str(portal.pk), "confirmed": "yes"}
+    assert staff.post(PORTALS, chosen, secure=True)["Location"] == f"/admin/prove/?next={PORTALS.replace('/', '%2F')}"
+    assert Portal.objects.connected().exists()
 
 
 @pytest.mark.parametrize(
