@@ -259,6 +259,7 @@ CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_NAME = "opsagent_session"
 SESSION_COOKIE_SAMESITE = "Lax"  # HubSpot's redirect back to us must carry it
 SESSION_COOKIE_AGE = 8 * 3600
+SESSION_ENGINE = "opsagent.sessions"  # an hour without use ends a session
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -301,6 +302,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "otp.tasks.delete_old_records",
         "schedule": crontab(minute="17"),
         "options": {"expires": 1800.0},
+    },
+    "delete ended sessions": {
+        "task": "otp.tasks.delete_ended_sessions",
+        "schedule": 300.0,
+        "options": {"expires": 300.0},
     },
     "erase deleted contacts": {"task": "otp.tasks.erase_contacts", "schedule": 5.0, "options": {"expires": 5.0}},
 }
