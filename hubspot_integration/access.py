@@ -13,27 +13,13 @@ from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from hubspot_integration import refusals
 from hubspot_integration.models import Portal, PortalMember
-from hubspot_integration.refusals import own_page
-
-__all__ = [
-    "choose",
-    "is_recent",
-    "member_required",
-    "own_page",
-    "portal_required",
-    "proven_members",
-    "recent_member_required",
-    "sign_in",
-    "signed_in_member",
-    "who",
-]
+from opsagent.sessions import LONGEST
 
 P = ParamSpec("P")
 FIELD: Final = "for_portal"
@@ -43,7 +29,6 @@ RECENT: Final = dt.timedelta(minutes=15)
 
 _SEEN_EVERY: Final = dt.timedelta(minutes=1)
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_LONGEST: Final = dt.timedelta(seconds=settings.SESSION_COOKIE_AGE)
 _SESSION_KEY: Final = "portal_member"
 _PROVEN_KEY: Final = "proven_members"  # a member's key → the epoch that was proven, and when (seconds)
 
@@ -85,7 +70,7 @@ def choose(request: HttpRequest, portal_id: str) -> bool:
 def is_recent(request: HttpRequest, member: PortalMember) -> bool:
     """Whether the member came from HubSpot within the last 15 minutes, in this browser."""
     _, at = request.session[_PROVEN_KEY][str(member.pk)]
-    return timezone.now().timestamp() - at < RECENT.total_seconds()
+    return bool(timezone.now().timestamp() - at < RECENT.total_seconds())
 
 
 def member_required(
@@ -159,7 +144,7 @@ def _proven(request: HttpRequest, keys: Collection[str]) -> list[PortalMember]:
     proven = request.session.get(_PROVEN_KEY)
     if not keys or not isinstance(proven, dict):  # the first release kept a list, without epochs
         return []
-    oldest = (timezone.now() - _LONGEST).timestamp()
+    oldest = (timezone.now() - LONGEST).timestamp()
     good = {key: epoch for key, (epoch, at) in proven.items() if key in keys and at > oldest}
     found = (
         PortalMember.objects.select_related("portal").filter(pk__in=good).order_by("portal__hub_domain", "portal_id")

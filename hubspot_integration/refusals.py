@@ -29,9 +29,7 @@ def signed_out(request: HttpRequest) -> HttpResponseBase:
     if not is_part and request.method in {"GET", "HEAD"}:
         messages.info(request, SIGNED_OUT)
         return redirect(reverse("landing", query={"next": own_page(request.path)}))
-    return _answer(
-        request, "signed_out", HTTPStatus.UNAUTHORIZED, f"{SIGNED_OUT} Nothing was changed.", **_sent(request)
-    )
+    return _answer(request, "signed_out", HTTPStatus.UNAUTHORIZED, SIGNED_OUT, **_sent(request))
 
 
 def another_portal(request: HttpRequest, *, now_in: PortalMember, drawn_for: PortalMember | None) -> HttpResponseBase:

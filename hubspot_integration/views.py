@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST, require_safe
 from limits import RateLimitItemPerMinute
 
-from hubspot_integration import access, attempts, oauth
+from hubspot_integration import access, attempts, oauth, refusals
 from hubspot_integration.attempts import Attempt, InstallationError, Purpose
 from hubspot_integration.models import PortalMember
 from opsagent import callers, throttling
@@ -21,6 +21,7 @@ BEGINNINGS: Final = RateLimitItemPerMinute(60, multiples=10, namespace="hubspot-
 """How many attempts to install or to sign in a network may begin."""
 
 _DECLINED: Final = "HubSpot did not go on, because the request was declined. Nothing was changed."
+_REFUSED: Final = "HubSpot did not go on. Nothing was changed. Please start again in a minute."
 
 
 @require_safe
@@ -46,7 +47,7 @@ def install(request: HttpRequest) -> HttpResponse:
 @never_cache
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Send the browser to HubSpot's authorize page, to come back as a portal's admin, to the page `next` of the settings."""
-    return _to_hubspot(request, Purpose.SIGN_IN, return_to=access.own_page(request.GET.get("next", "")))
+    return _to_hubspot(request, Purpose.SIGN_IN, return_to=refusals.own_page(request.GET.get("next", "")))
 
 
 @never_cache
@@ -57,7 +58,7 @@ def confirm(request: HttpRequest, member: PortalMember) -> HttpResponse:
     if not member.portal.is_connected:
         messages.error(request, "HubSpot is not connected. Reconnect it first: that shows who you are as well.")
         return redirect("settings")
-    return_to = access.own_page(request.POST.get("next", ""))
+    return_to = refusals.own_page(request.POST.get("next", ""))
     return _to_hubspot(request, Purpose.CONFIRM, return_to=return_to, member=member)
 
 
@@ -72,12 +73,13 @@ def oauth_callback(request: HttpRequest) -> HttpResponse:
     if not error and (not state or not code):
         # HubSpot's Marketplace opens this address without our state: a proper installation starts with one.
         return redirect("hubspot_install")
+    refusal = _DECLINED if error == "access_denied" else _REFUSED if error else ""
     try:
         attempt = attempts.take(request, state=state, now=timezone.now())
     except InstallationError as problem:
-        return _failed(request, Purpose.INSTALL, _DECLINED if error else str(problem))
-    if error:
-        response = _failed(request, attempt.purpose, _DECLINED, attempt.return_to)
+        return _failed(request, Purpose.INSTALL, refusal or str(problem))
+    if refusal:
+        response = _failed(request, attempt.purpose, refusal, attempt.return_to)
     else:
         response = _finished(request, attempt, code)
     attempts.let_go(response, state=state)
@@ -93,7 +95,7 @@ def choose_portal(request: HttpRequest) -> HttpResponse:
     """
     if not access.choose(request, request.POST.get("portal", "")):
         raise Http404
-    return redirect(access.own_page(request.GET.get("next", "")), preserve_request="resend" in request.GET)
+    return redirect(refusals.own_page(request.GET.get("next", "")), preserve_request="resend" in request.GET)
 
 
 @require_POST
@@ -129,9 +131,9 @@ def _finished(request: HttpRequest, attempt: Attempt, code: str) -> HttpResponse
     except InstallationError as error:
         return _failed(request, attempt.purpose, str(error), attempt.return_to)
     access.sign_in(request, member)
-    return redirect(access.own_page(attempt.return_to))
+    return redirect(refusals.own_page(attempt.return_to))
 
 
 def _failed(request: HttpRequest, purpose: Purpose, sentence: str, return_to: str = "") -> HttpResponse:
-    context = {"purpose": purpose.value, "sentence": sentence, "page": access.own_page(return_to)}
+    context = {"purpose": purpose.value, "sentence": sentence, "page": refusals.own_page(return_to)}
     return render(request, "hubspot_integration/installation_failed.html", context, status=400)

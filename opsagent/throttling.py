@@ -33,7 +33,8 @@ def seconds_to_wait(item: RateLimitItem, what: str, whose: str) -> int:
 def _wait(limiter: MovingWindowRateLimiter, item: RateLimitItem, what: str, whose: str) -> int:
     if limiter.hit(item, what, whose):
         return 0
-    return max(1, math.ceil(limiter.get_window_stats(item, what, whose).reset_time - time.time()))
+    left = limiter.get_window_stats(item, what, whose).reset_time - time.time()
+    return min(max(1, math.ceil(left)), item.get_expiry())
 
 
 @functools.cache

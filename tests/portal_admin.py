@@ -15,7 +15,7 @@ class AdminsBrowser(Client):
 
     portal: Portal
 
-    def post(self, path: str, data: Any = None, *args: Any, **extra: Any) -> Any:
+    def post(self, path: str, data: Any = None, *args: Any, **extra: Any) -> Any:  # type: ignore[override]  # handed on
         """Post a form."""
         if path.startswith("/settings/"):
             data = {access.FIELD: str(self.portal.id)} | (data or {})
