@@ -77,6 +77,9 @@ class PortalMember(models.Model):
     hubspot_user_id = models.BigIntegerField()
     email = models.EmailField(blank=True)
     signed_in_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+    # A session proves a membership under the epoch of that moment: the next epoch ends all of them at once.
+    session_epoch = models.IntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = (
@@ -86,16 +89,25 @@ class PortalMember(models.Model):
     def __str__(self) -> str:
         return f"user {self.hubspot_user_id} of portal {self.portal_id}"
 
+    @property
+    def name(self) -> str:
+        """What people call the member: the e-mail address, where HubSpot told it."""
+        return self.email or f"HubSpot user {self.hubspot_user_id}"
+
 
 class OAuthState(models.Model):
-    """One installation under way. Found by the digest of its state; consumed by deleting the row."""
+    """One attempt to install, sign in or confirm. Found by the digest of its state; consumed by deleting the row."""
 
     digest = models.CharField(max_length=64, primary_key=True)
     code_verifier = EncryptedTextField()
     created_at = models.DateTimeField(db_index=True)
+    purpose = models.CharField(max_length=16, default="install", db_default="install")
+    return_to = models.CharField(max_length=200, blank=True, default="", db_default="")
+    expected_portal_id = models.BigIntegerField(null=True, blank=True)
+    expected_user_id = models.BigIntegerField(null=True, blank=True)
 
     def __str__(self) -> str:
-        return f"installation begun {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.purpose} begun {self.created_at:%Y-%m-%d %H:%M}"
 
 
 class RefusedFeature(models.Model):

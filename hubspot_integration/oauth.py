@@ -3,11 +3,8 @@
 Source: https://developers.hubspot.com/docs/api-reference/latest/authentication/manage-oauth-tokens
 """
 
-import base64
 import datetime as dt
 import enum
-import hashlib
-import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -19,8 +16,9 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from hubspot_integration import transport, zones
-from hubspot_integration.models import OAuthGrant, OAuthState, Portal, PortalMember
+from hubspot_integration import attempts, transport, zones
+from hubspot_integration.attempts import Attempt, InstallationError, Purpose
+from hubspot_integration.models import OAuthGrant, Portal, PortalMember
 from hubspot_integration.signals import portal_connected, portal_disconnected
 from hubspot_integration.transport import HubSpotError
 from opsagent.metrics import Counter
@@ -32,7 +30,6 @@ REQUIRED_SCOPES: Final = ("oauth", "crm.objects.contacts.read", "crm.objects.con
 OPTIONAL_SCOPES: Final = ("automation", "crm.schemas.contacts.write")
 
 _LONGEST_ZONE: Final = 64
-STATE_LIFETIME: Final = dt.timedelta(minutes=10)
 # HubSpot asks for a refresh before the token ends, not after a 401.
 REFRESH_MARGIN: Final = dt.timedelta(minutes=5)
 LOOK_EVERY: Final = dt.timedelta(hours=1)
@@ -40,19 +37,6 @@ _FAREWELL_TIMEOUT: Final = 5.0
 REFRESHES: Final = Counter(
     "opsagent_token_refreshes_total", "Refreshes of a portal's token: done, or why HubSpot refused.", ("outcome",)
 )
-_SESSION_KEY: Final = "oauth_state"
-_PURPOSE_KEY: Final = "oauth_purpose"
-
-
-class Purpose(enum.StrEnum):
-    """What somebody goes to HubSpot for."""
-
-    INSTALL = "install"
-    SIGN_IN = "sign_in"
-
-
-class InstallationError(Exception):
-    """An installation did not succeed. The message is a sentence for the person in front of the browser."""
 
 
 class NotInstalled(Exception):
@@ -84,15 +68,14 @@ def redirect_uri() -> str:
     return str(settings.PUBLIC_BASE_URL) + reverse("hubspot_oauth_callback")
 
 
-def begin(session: Any, purpose: Purpose) -> str:
-    """Remember a one-time state in the browser's session and the database; return HubSpot's authorize URL."""
-    now = timezone.now()
-    state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
-    OAuthState.objects.filter(created_at__lt=now - STATE_LIFETIME).delete()
-    OAuthState.objects.create(digest=_digest(state), code_verifier=verifier, created_at=now)
-    session[_SESSION_KEY] = state
-    session[_PURPOSE_KEY] = purpose.value
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+def begin(
+    *, purpose: Purpose, now: dt.datetime, return_to: str = "", member: PortalMember | None = None
+) -> tuple[str, str]:
+    """Begin an attempt; return HubSpot's authorize URL and the attempt's state.
+
+    With `member` nobody else can finish it, and HubSpot's page proposes that member's account.
+    """
+    state, challenge = attempts.begin(purpose=purpose, now=now, return_to=return_to, member=member)
     query = {
         "client_id": settings.HUBSPOT_CLIENT_ID,
         "redirect_uri": redirect_uri(),
@@ -102,21 +85,21 @@ def begin(session: Any, purpose: Purpose) -> str:
         "code_challenge": challenge,
         "code_challenge_method": "S256",
     }
-    return f"{settings.HUBSPOT_APP_BASE_URL}/oauth/authorize?{urlencode(query, quote_via=quote)}"
+    account = f"/{member.portal_id}" if member else ""
+    return f"{settings.HUBSPOT_APP_BASE_URL}/oauth/authorize{account}?{urlencode(query, quote_via=quote)}", state
 
 
-def finish(*, session: Any, state: str, code: str) -> PortalMember:
+def finish(*, attempt: Attempt, code: str) -> PortalMember:
     """Exchange the authorization code and do what the browser went for; return who came back.
 
-    An installation stores the portal, its tokens and its installer. Signing in stores only that somebody came: the
-    portal keeps its tokens. Accepts a state once, within ten minutes, from the browser that began. Raises
-    InstallationError, and NotInstalled for whoever signs in to a portal that is not connected.
+    An installation stores the portal, its tokens and its installer. Signing in and confirming store only that somebody
+    came: the portal keeps its tokens. Raises InstallationError, when somebody else came back to confirm too, and
+    NotInstalled for whoever signs in to a portal that is not connected.
     """
     now = timezone.now()
-    verifier, purpose = _consume_state(session, state, now)
     try:
         token = _token_request(
-            grant_type="authorization_code", code=code, redirect_uri=redirect_uri(), code_verifier=verifier
+            grant_type="authorization_code", code=code, redirect_uri=redirect_uri(), code_verifier=attempt.verifier
         )
         facts = _introspect(token["access_token"])
     except HubSpotError as error:
@@ -126,14 +109,41 @@ def finish(*, session: Any, state: str, code: str) -> PortalMember:
     portal_id, user_id = facts.get("hub_id") or token.get("hub_id"), facts.get("user_id") or token.get("user_id")
     if not isinstance(portal_id, int) or not isinstance(user_id, int):
         raise InstallationError("HubSpot did not say which account was connected. Please start again.")
-    person = {"email": str(facts.get("user") or "")[:254], "signed_in_at": now}
-    if purpose is Purpose.SIGN_IN:
-        portal = Portal.objects.connected().filter(id=portal_id).first()
-        if portal is None:
-            raise NotInstalled(str(facts.get("hub_domain") or portal_id)[:255])
-        member, _ = PortalMember.objects.update_or_create(portal=portal, hubspot_user_id=user_id, defaults=person)
-        log.info("signed_in", portal_id=portal.id)
-        return member
+    person = {"email": str(facts.get("user") or "")[:254], "signed_in_at": now, "last_seen_at": now}
+    if attempt.purpose is Purpose.INSTALL:
+        return _install(portal_id, user_id, person, token, facts, now)
+    if attempt.purpose is Purpose.CONFIRM:
+        return _confirm(attempt, portal_id, user_id, person)
+    portal = Portal.objects.connected().filter(id=portal_id).first()
+    if portal is None:
+        raise NotInstalled(str(facts.get("hub_domain") or portal_id)[:255])
+    member, _ = PortalMember.objects.update_or_create(portal=portal, hubspot_user_id=user_id, defaults=person)
+    log.info("signed_in", portal_id=portal.id)
+    return member
+
+
+def _confirm(attempt: Attempt, portal_id: int, user_id: int, person: Mapping[str, Any]) -> PortalMember:
+    """Note that a member has come back from HubSpot. Raises InstallationError when it was somebody else."""
+    if (portal_id, user_id) != (attempt.portal_id, attempt.user_id):
+        raise InstallationError(
+            f"HubSpot answered for {person['email'] or 'another user'} in account {portal_id}, and not for whoever is signed "
+            "in here. Nothing was changed. Try again, and choose the same account and user at HubSpot."
+        )
+    members = PortalMember.objects.filter(portal_id=portal_id, hubspot_user_id=user_id)
+    if not members.update(**person):
+        raise InstallationError("Your access to these settings has been ended, so nothing was changed. Sign in again.")
+    log.info("identity_confirmed", portal_id=portal_id)
+    return members.get()
+
+
+def _install(
+    portal_id: int,
+    user_id: int,
+    person: Mapping[str, Any],
+    token: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    now: dt.datetime,
+) -> PortalMember:
     scopes = token.get("scopes") or facts.get("scopes") or []
     details = _account_details(token["access_token"])
     with transaction.atomic():
@@ -333,19 +343,6 @@ _INSTALLATION_SENTENCES: Final = {
 }
 
 
-def _consume_state(session: Any, state: str, now: dt.datetime) -> tuple[str, Purpose]:
-    expected, purpose = session.pop(_SESSION_KEY, ""), session.pop(_PURPOSE_KEY, Purpose.INSTALL)
-    row = OAuthState.objects.filter(digest=_digest(state), created_at__gte=now - STATE_LIFETIME).first()
-    if row is None or not secrets.compare_digest(expected.encode(), state.encode()):
-        raise InstallationError(
-            "This installation link has expired or was opened in another browser. Please start again."
-        )
-    deleted, _ = OAuthState.objects.filter(digest=row.digest).delete()
-    if deleted != 1:
-        raise InstallationError("This installation link was used already. Please start again.")
-    return str(row.code_verifier), Purpose(purpose)
-
-
 def _token_request(**form: str) -> dict[str, Any]:
     """Call the token endpoint with the current client secret and, if HubSpot does not know it, once with the next."""
     secrets_to_try = settings.HUBSPOT_CLIENT_SECRETS[:2]
@@ -401,7 +398,3 @@ def _grant_fields(token: Mapping[str, Any], now: dt.datetime, *, keep_refresh_to
         "expires_at": now + dt.timedelta(seconds=lifetime if isinstance(lifetime, int) else 1800),
         "refreshed_at": now,
     }
-
-
-def _digest(state: str) -> str:
-    return hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()

@@ -291,6 +291,7 @@ STAFF_BROWSER_COOKIE_NAME = f"{_only_ours}opsagent_staff_browser"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no cookie of its own
 SESSION_COOKIE_SAMESITE = "Lax"  # HubSpot's redirect back to us must carry it
 SESSION_COOKIE_AGE = 8 * 3600
+SESSION_ENGINE = "opsagent.sessions"  # an hour without use ends a session
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -334,6 +335,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "otp.tasks.delete_old_records",
         "schedule": crontab(minute="17"),
         "options": {"expires": 1800.0},
+    },
+    "delete ended sessions": {
+        "task": "otp.tasks.delete_ended_sessions",
+        "schedule": 300.0,
+        "options": {"expires": 300.0},
     },
     "erase deleted contacts": {"task": "otp.tasks.erase_contacts", "schedule": 5.0, "options": {"expires": 5.0}},
 }

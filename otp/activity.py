@@ -120,6 +120,8 @@ ACTION_WORDS: Final = {
     Action.PORTAL_CONNECTED.value: "Connected the account",
     Action.CONTACT_ERASED.value: "Erased a contact that HubSpot deleted",
     Action.RECORDS_DELETED.value: "Deleted records whose time was over",
+    Action.SESSIONS_ENDED.value: "Ended somebody's sessions",
+    Action.MEMBER_REMOVED.value: "Removed somebody's access to the settings",
 }
 
 

@@ -301,7 +301,7 @@ def _signed_in(request: HttpRequest) -> str:
     member = access.signed_in_member(request)
     if member is None:  # signed out since the page's own check
         raise Http404
-    return member.email or f"HubSpot user {member.hubspot_user_id}"
+    return member.name
 
 
 def _delivery_words(entry: Entry) -> list[tuple[str, str, str]]:

@@ -42,6 +42,8 @@ class Action(enum.StrEnum):
     PORTAL_CONNECTED = "portal_connected"
     CONTACT_ERASED = "contact_erased"
     RECORDS_DELETED = "records_deleted"
+    SESSIONS_ENDED = "sessions_ended"
+    MEMBER_REMOVED = "member_removed"
 
 
 class Actor(NamedTuple):

@@ -15,8 +15,8 @@ from celery.signals import worker_shutting_down
 from django.utils import timezone
 from redis import RedisError
 
-from hubspot_integration import budget, oauth
-from opsagent import broker
+from hubspot_integration import attempts, budget, oauth
+from opsagent import broker, sessions
 from otp import delivery, erasure, notices, retention
 from otp.channels import CHANNELS
 from otp.models import ChannelName, Delivery, EndReason, OneTimeCode
@@ -167,6 +167,15 @@ def forget_codes() -> None:
     """Wipe what recognises codes that expired a day ago, in steps that block nobody."""
     while forgotten := retention.forget_codes(now=timezone.now()):
         log.info("codes_forgotten", count=forgotten)
+
+
+@shared_task
+def delete_ended_sessions() -> None:
+    """Delete browser sessions that have ended, and attempts to sign in that nobody can finish, in steps that block nobody."""
+    now = timezone.now()
+    for delete, what in ((sessions.delete_ended, "sessions"), (attempts.delete_expired, "attempts")):
+        while not _stopping.is_set() and (deleted := delete(now=now, limit=END_STEP)):
+            log.info("ended_deleted", what=what, count=deleted)
 
 
 @shared_task

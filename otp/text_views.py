@@ -61,7 +61,7 @@ def email_texts_of(request: HttpRequest, member: PortalMember, language: str) ->
             language=code,
             values=values,
             seen=request.POST.get("seen", ""),
-            actor=member.email or f"HubSpot user {member.hubspot_user_id}",
+            actor=member.name,
             now=timezone.now(),
         )
     except TextsChangedMeanwhile:
@@ -151,7 +151,7 @@ def email_texts_import(request: HttpRequest, member: PortalMember) -> HttpRespon
     email_texts.replace_all(
         portal=member.portal,
         texts=found,
-        actor=member.email or f"HubSpot user {member.hubspot_user_id}",
+        actor=member.name,
         now=timezone.now(),
     )
     messages.success(

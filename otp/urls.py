@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import TemplateView
 
-from otp import activity_views, text_views, views
+from otp import activity_views, member_views, text_views, views
 from otp.endpoints import schema  # noqa: F401 (registers what the OpenAPI schema says)
 from otp.endpoints.generate_otp_action import GenerateOTPAction
 from otp.endpoints.otp_card import (
@@ -29,6 +29,9 @@ urlpatterns = [
     path("settings/properties/sync", views.sync_properties, name="sync_properties"),
     path("settings/properties/create", views.create_property, name="create_property"),
     path("settings/disconnect", views.disconnect, name="disconnect"),
+    path("settings/members", member_views.member_list, name="members"),
+    path("settings/members/<int:member_id>/end-sessions", member_views.end_sessions, name="end_sessions"),
+    path("settings/members/<int:member_id>/remove", member_views.remove_member, name="remove_member"),
     path("settings/texts", text_views.email_texts_page, name="email_texts"),
     path("settings/texts/export", text_views.email_texts_export, name="email_texts_export"),
     path("settings/texts/import", text_views.email_texts_import, name="email_texts_import"),

@@ -21,7 +21,7 @@ from hubspot_integration.client import ContactProperty
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, PortalMember, RefusedFeature
 from hubspot_integration.transport import HubSpotError
 from opsagent import addresses
-from otp import notices, policy, portal_settings, services
+from otp import members, notices, policy, portal_settings, services
 from otp.codes import CodeType
 from otp.forms import PolicyForm, SettingsForm
 from otp.models import OTPSettings, ResendPolicy
@@ -89,7 +89,7 @@ def settings_page(request: HttpRequest, member: PortalMember) -> HttpResponse:
     try:
         portal_settings.change(
             portal=portal,
-            actor=_name(member),
+            actor=member.name,
             values=form.cleaned_data,
             version=int(seen) if seen.isascii() and seen.isdigit() and len(seen) < len("2147483648") else None,
             now=now,
@@ -153,7 +153,7 @@ def create_property(request: HttpRequest, member: PortalMember) -> HttpResponse:
     else:
         portal_settings.change(
             portal=portal,
-            actor=_name(member),
+            actor=member.name,
             values={"property_name": created.name},
             version=None,
             now=timezone.now(),
@@ -168,7 +168,7 @@ def create_property(request: HttpRequest, member: PortalMember) -> HttpResponse:
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-@access.member_required
+@access.recent_member_required
 def disconnect(request: HttpRequest, member: PortalMember) -> HttpResponse:
     """Ask whether to uninstall the app from the portal; do so when that is posted."""
     portal = member.portal
@@ -177,7 +177,7 @@ def disconnect(request: HttpRequest, member: PortalMember) -> HttpResponse:
     if request.method != "POST":
         retention_days = _settings(portal).retention_days
         return render(request, "otp/disconnect.html", {"portal": portal, "retention_days": retention_days})
-    if oauth.disconnect(portal.id, asked_by=_name(member)):
+    if oauth.disconnect(portal.id, asked_by=member.name):
         messages.success(request, "OpsAgent OTP is uninstalled, and its access to HubSpot is deleted.")
     else:
         messages.warning(
@@ -223,6 +223,7 @@ def _settings_page(
         "left_out": left_out(_properties(property_list)),
         "may_create_property": grant is not None and SCHEMA_SCOPE in grant.scopes,
         "assessment": _assessment(_as_typed(portal, form)),
+        "people": members.people(portal),
     }
     return render(request, "otp/settings.html", context, status=status)
 
@@ -320,17 +321,13 @@ def _connection(portal: Portal, grant: OAuthGrant | None, now: dt.datetime) -> C
         is_working=portal.is_connected
         and grant is not None
         and not portal.refused_features.filter(feature=RefusedFeature.EVERYTHING).exists(),
-        installed_by=_name(portal.installed_by) if portal.installed_by else "",
+        installed_by=portal.installed_by.name if portal.installed_by else "",
         access_state=access_state,
         granted=_scopes_in_words(scopes),
         not_granted=(
             _scopes_in_words([scope for scope in oauth.OPTIONAL_SCOPES if scope not in scopes]) if grant else []
         ),
     )
-
-
-def _name(member: PortalMember) -> str:
-    return member.email or f"HubSpot user {member.hubspot_user_id}"
 
 
 def _scopes_in_words(scopes: Sequence[str]) -> list[str]:

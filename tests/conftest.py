@@ -12,7 +12,7 @@ from redis import Redis
 
 from hubspot_integration import budget
 from hubspot_integration.models import Portal
-from opsagent import broker
+from opsagent import broker, throttling
 from otp import tasks
 from sandbox.local import system
 from sandbox.local.system import System
@@ -60,6 +60,8 @@ def _forget_clients() -> None:
     broker.redis.cache_clear()
     budget._shared.cache_clear()
     budget._alone.cache_clear()
+    throttling._shared.cache_clear()
+    throttling._alone.cache_clear()
     tasks._quiet_until = 0.0
 
 

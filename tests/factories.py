@@ -48,6 +48,7 @@ class PortalMemberFactory(DjangoModelFactory[PortalMember]):
     hubspot_user_id = Sequence(lambda number: 700 + number)
     email = LazyAttribute(lambda member: f"admin{member.hubspot_user_id}@company.example")
     signed_in_at = LazyFunction(timezone.now)
+    last_seen_at = LazyFunction(timezone.now)
 
 
 class OTPSettingsFactory(DjangoModelFactory[OTPSettings]):

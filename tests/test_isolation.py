@@ -124,6 +124,10 @@ def digests_of_b(world: World) -> str:
     return ".".join(digest.hex() for digest in activity.digests_of(portal=world.b, address="bea@portal-b.example"))
 
 
+def boss_of_b(world: World) -> int:
+    return PortalMember.objects.get(portal=world.b).pk
+
+
 def queries_of_b(world: World) -> list[dict[str, str]]:
     anywhere = str(activity.Place(timezone.now(), uuid4()))
     return [{}, {"recipient": digests_of_b(world)}, {"before": anywhere}, {"result": "delivery_failed"}]
@@ -148,6 +152,23 @@ CALLS: dict[str, tuple[Callable[[World], list[Any]], set[int]] | None] = {
     "hubspot/webhooks": None,  # HubSpot speaks for all portals at once: the signature is the app's
     "sign-in": None,
     "sign-out": None,
+    "robots.txt": None,
+    "settings/confirm": (
+        lambda w: [w.admin.post("/settings/confirm", {"portal": w.b.id, "next": "/settings/"}, secure=True)],
+        {302},
+    ),
+    "settings/members": (lambda w: [w.admin.get("/settings/members", {"portal": w.b.id}, secure=True)], {200}),
+    "settings/members/<int:member_id>/end-sessions": (
+        lambda w: [w.admin.post(f"/settings/members/{boss_of_b(w)}/end-sessions", secure=True)],
+        {404},
+    ),
+    "settings/members/<int:member_id>/remove": (
+        lambda w: [
+            w.admin.get(f"/settings/members/{boss_of_b(w)}/remove", secure=True),
+            w.admin.post(f"/settings/members/{boss_of_b(w)}/remove", secure=True),
+        ],
+        {404},
+    ),
     "email-events/<slug:provider>/tracking/": None,  # a provider reports by its own message ids, with its own secret
     "portal": (
         lambda w: [

@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Dialog, FrameLocator, Locator, Page, expect
 
-from hubspot_integration.models import Portal
+from hubspot_integration.models import Portal, PortalMember
 from otp.models import EmailTexts, OneTimeCode, OTPSettings
 from tests.browser.conftest import Visit, has_icon, overflow, violations
 from tests.hubspot import HubSpot, eventually
@@ -173,12 +173,13 @@ def test_pictures_of_the_pages(visit: Visit, screenshots: Path) -> None:
 def addresses(code: OneTimeCode) -> list[str]:
     """Return every page that an admin can open."""
     plain = (
-        "landing", "help", "privacy", "terms", "settings", "disconnect", "email_texts", "activity_log",
+        "landing", "help", "privacy", "terms", "settings", "disconnect", "email_texts", "activity_log", "members",
     )  # fmt: skip
     found = [reverse(name) for name in plain]
     found += [reverse("email_texts_of", args=[language]) for language in ("de", "ar")]
     found += [reverse(name, args=[code.pk]) for name in ("activity_detail", "activity_send_again")]
     found.append(reverse("activity_contact", args=[code.contact_id]))
+    found += [reverse("remove_member", args=[member.pk]) for member in PortalMember.objects.all()]
     return [*found, "/nothing-here", "/hubspot/oauth/callback?error=access_denied"]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from redis import Redis
 
 from sandbox.local.system import System
 from tests import environment
@@ -48,7 +49,10 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture
 def hubspot(system: System) -> Iterator[HubSpot]:
-    """The sandbox that the processes talk to, as new."""
+    """The sandbox that the processes talk to, as new; nobody has begun to sign in yet."""
+    with Redis.from_url(environment.redis_of_processes(1)) as redis:
+        for key in redis.scan_iter("*hubspot-attempts*"):
+            redis.delete(key)
     with HubSpot(system.sandbox_url) as control:
         control.reset()
         yield control

@@ -18,12 +18,11 @@ from django.utils import timezone
 from django.views.defaults import bad_request, server_error
 from pytest_django import Settings
 
-from hubspot_integration import access
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, RefusedFeature
 from hubspot_integration.oauth import REQUIRED_SCOPES
 from otp import forms, views
 from otp.models import AuditEvent, OTPSettings
-from tests import factories
+from tests import factories, portal_admin
 
 PATH = "/settings/"
 SYNC = "/settings/properties/sync"
@@ -326,11 +325,7 @@ class Admin:
 
 
 def signed_in(portal: Portal, **options: Any) -> Admin:
-    client = Client(**options)
-    session = client.session
-    session[access._SESSION_KEY] = factories.PortalMemberFactory.create(portal=portal).pk
-    session.save()
-    return Admin(client, portal)
+    return Admin(portal_admin.signed_in(portal, **options), portal)
 
 
 @pytest.fixture
