@@ -302,6 +302,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute="17"),
         "options": {"expires": 1800.0},
     },
+    "chain audit lines": {"task": "otp.tasks.chain_audit_lines", "schedule": 10.0, "options": {"expires": 10.0}},
     "erase deleted contacts": {"task": "otp.tasks.erase_contacts", "schedule": 5.0, "options": {"expires": 5.0}},
 }
 

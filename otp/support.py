@@ -160,6 +160,11 @@ def record_export(*, guard: ContactGuard, staff: str, now: dt.datetime) -> None:
     _record(guard.portal, Action.AUDIT_EXPORTED, staff, now, contact_id=guard.contact_id)
 
 
+def record_export_of_all(*, portal: Portal, staff: str, now: dt.datetime) -> None:
+    """Write down that somebody in staff took a portal's audit log away."""
+    _record(portal, Action.AUDIT_EXPORTED, staff, now)
+
+
 def retry_delivery(*, delivery_id: int, staff: str, now: dt.datetime) -> bool:
     """Make a failed delivery due again, with all its tries, and record who wanted it; return whether it was possible.
 
