@@ -103,15 +103,19 @@ def _follow(report: Report, kept: Collection[Head], now: dt.datetime, progress: 
             progress(f"portal {report.portal_id}: {report.lines} lines …")
     report.head = walk.head
     for head in kept:
-        if head.sequence > walk.head.sequence:
-            raise _Broken(
-                f"The log ends at line {walk.head.sequence}, but the head of line {head.sequence} was kept: its newest lines "
-                "have been removed."
-            )
         if head.sequence < start.sequence:
             report.remarks.append(
                 f"The kept head of line {head.sequence} is older than what is left: the log begins behind line "
                 f"{start.sequence}. Keep a newer one."
+            )
+    _look_for_the_newest(walk.head.sequence, kept)
+
+
+def _look_for_the_newest(last: int, kept: Collection[Head]) -> None:
+    for head in kept:
+        if head.sequence > last:
+            raise _Broken(
+                f"The log ends at line {last}, but the head of line {head.sequence} was kept: its newest lines have been removed."
             )
 
 
@@ -294,6 +298,7 @@ def _follow_rows(report: Report, rows: list[dict[str, str]], kept: Collection[He
         _compare(head, wanted)
         report.lines += 1
         report.head = last = head
+    _look_for_the_newest(last.sequence if last else 0, kept)
 
 
 def _head_of(row: Mapping[str, str], portal_id: int, number: int) -> Head:

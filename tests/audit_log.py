@@ -4,6 +4,7 @@ with that right could do. The product's own role owns the tables here; plain sta
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -23,14 +24,14 @@ def guards_switched_off() -> Iterator[None]:
             cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
-def run(sql: str, *parameters: object) -> int:
+def run(sql: str, *parameters: Any) -> int:
     """Run a statement as a console would, without words to the retention job's trigger; return the number of rows."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return int(cursor.rowcount)
 
 
-def forge(sql: str, *parameters: object) -> None:
+def forge(sql: str, *parameters: Any) -> None:
     """Run a statement with the guards switched off."""
     with guards_switched_off():
         assert run(sql, *parameters), sql
