@@ -512,9 +512,9 @@ class AuditAdmin(_Searchable):
 
     @admin.display(description="place in the chain")
     def place(self, event: AuditEvent) -> str:
-        """Which line of its portal it is, and its hash."""
+        """Which line of its portal it is, and how its hash begins; an export has the whole one."""
         link = AuditLink.objects.filter(pk=event.pk).first()
-        return "none yet" if link is None else f"{link.sequence}, {bytes(link.hash).hex()}"
+        return "none yet" if link is None else f"{link.sequence}, {bytes(link.hash).hex()[:16]}…"
 
     @admin.display(description="typed texts")
     def texts(self, event: AuditEvent) -> str:

@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from django.db import connection
+from django.db import DatabaseError, connection
 from redis import RedisError
 
 from opsagent import broker
@@ -53,21 +53,27 @@ def examine_deliveries() -> Finding:
 @examination("audit log")
 def examine_audit_log() -> Finding:
     """See whether the database's guards are in place, and whether lines are chained."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT tgname FROM pg_trigger WHERE tgname = ANY(%s) AND tgenabled IN ('O', 'A') AND tgrelid = ANY(%s::regclass[])",
-            [list(GUARDS), list(GUARDED)],
-        )
-        missing = set(GUARDS) - {name for (name,) in cursor.fetchall()}
+    try:
+        missing, seconds = _missing_guards(), unchained_seconds()
+    except DatabaseError as error:
+        return failed(f"cannot be read: {type(error).__name__}", "Mend the database first.")
     if missing:
         return failed(
             f"the trigger {min(missing)} is missing or switched off: what is on record is not protected",
             "Find out who did that, switch it on (ALTER TABLE … ENABLE TRIGGER), and run verify_audit with heads kept before.",
         )
-    seconds = unchained_seconds()
     if seconds > CHAINED_WITHIN:
         return warning(
             f"the first line that is not chained was written {round(seconds)} seconds ago",
             "See that worker and beat run, and that no transaction has been open in the database for that long.",
         )
     return ok("guarded by the database; every line chained")
+
+
+def _missing_guards() -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tgname FROM pg_trigger WHERE tgname = ANY(%s) AND tgenabled IN ('O', 'A') AND tgrelid = ANY(%s::regclass[])",
+            [list(GUARDS), list(GUARDED)],
+        )
+        return set(GUARDS) - {name for (name,) in cursor.fetchall()}

@@ -14,7 +14,16 @@ from hubspot_integration.models import Portal
 from opsagent.encryption import DecryptionError, decrypt, encrypt
 from otp import audit, codes, tasks
 from otp.audit import Action, ActorKind
-from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, DeliveryStatus, OneTimeCode, OneTimeCodeQuerySet
+from otp.models import (
+    AuditChain,
+    AuditEvent,
+    ChannelName,
+    ContactGuard,
+    Delivery,
+    DeliveryStatus,
+    OneTimeCode,
+    OneTimeCodeQuerySet,
+)
 
 FOUND_LIMIT: Final = 1000
 """How many codes, the latest, a search goes through to what belongs to them."""
@@ -50,7 +59,7 @@ class Search:
                     search.is_understood = False
             elif value.isascii() and value.isdigit() and int(value) <= _LARGEST_ID:
                 number = int(value)
-                if kind != "contact" and search.portal_id is None and Portal.objects.filter(id=number).exists():
+                if kind != "contact" and search.portal_id is None and _is_a_portals(number):
                     search.portal_id = number
                 else:
                     search.contact_id = number
@@ -221,3 +230,8 @@ def _record(
         reference=reference,
         detail=detail,
     )
+
+
+def _is_a_portals(number: int) -> bool:
+    """Whether a number is a portal's, or was: the audit lines of one that is deleted are kept until their time is over."""
+    return any(model.objects.filter(pk=number).exists() for model in (Portal, AuditChain))
