@@ -2,7 +2,7 @@
 
 Each step is a transaction of its own and waits for nobody: the product goes on. A line counts as recorded when its event
 was, and is kept for the portal's retention period of today. Stopped, it goes on where it was. A million lines take about
-half a minute; autovacuum then gives their old versions' room back.
+a minute; autovacuum then gives their old versions' room back.
 """
 
 import json
