@@ -341,6 +341,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 300.0,
         "options": {"expires": 300.0},
     },
+    "chain audit lines": {"task": "otp.tasks.chain_audit_lines", "schedule": 10.0, "options": {"expires": 10.0}},
     "erase deleted contacts": {"task": "otp.tasks.erase_contacts", "schedule": 5.0, "options": {"expires": 5.0}},
 }
 

@@ -5,7 +5,7 @@ Everything here reads a bounded number of rows through an index, however many co
 
 import datetime as dt
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -15,10 +15,11 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 
 from hubspot_integration.models import Portal
-from otp import codes
+from otp import audit, codes
 from otp.audit import Action
 from otp.models import (
     AuditEvent,
+    AuditLink,
     ChannelName,
     ContactGuard,
     Delivery,
@@ -36,6 +37,8 @@ REACH: Final = 20_000
 EXPORT_STEP: Final = 1000
 FUNNEL_LIMIT: Final = 20_000
 """How many codes, the latest of its period, a funnel counts."""
+ERASED: Final = "(erased)"
+"""What stands where a reason stood that is gone: with its contact, or because its time was over."""
 _STORY_LIMIT: Final = 200
 
 # Nothing here ever decrypts a code.
@@ -219,6 +222,18 @@ class Trail:
     older: Place | None
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the audit log with its place in the chain, which it gets within seconds. `reason` is what an agent typed.
+
+    `event` is None where the line is gone because its time was over, while older ones are still kept.
+    """
+
+    event: AuditEvent | None
+    link: AuditLink | None
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funnel:
     """How far the codes of a period came.
@@ -291,16 +306,18 @@ def story(*, portal: Portal, reference: UUID, now: dt.datetime) -> Story | None:
     entry = _entry(code, now)
     guard = ContactGuard.objects.filter(portal=portal, contact_id=code.contact_id).first()
     checks = Verification.objects.filter(code=code).order_by("-created_at")[:_STORY_LIMIT]
-    seen = AuditEvent.objects.none()
+    seen: list[AuditEvent] = []
     if guard is not None:
-        seen = AuditEvent.objects.filter(portal=portal, contact=guard.pseudonym, reference=code.id)
+        theirs = AuditEvent.objects.filter(portal=portal, contact=guard.pseudonym, reference=code.id)
+        seen = list(theirs.order_by("-at", "-id")[:_STORY_LIMIT])
+    given = reasons(seen)
     moments = [
         Moment(code.created_at, "Generated", _asked_for(code)),
         *(_moment_of_delivery(delivery, now) for delivery in entry.deliveries),
         *(_moment_of_check(check) for check in checks),
         *(
-            Moment(event.at, words_of_event(event), _by(event))
-            for event in seen.order_by("-at", "-id")[:_STORY_LIMIT]
+            Moment(event.at, words_of_event(event), _by(event, given.get(event.pk, "")))
+            for event in seen
             if event.action not in _TOLD_OTHERWISE
         ),
     ]
@@ -327,15 +344,52 @@ def trail_of(*, guard: ContactGuard, before: Place | None, size: int = PAGE_SIZE
     return Trail(found[:size], older)
 
 
-def whole_trail(*, guard: ContactGuard) -> Iterator[AuditEvent]:
+def whole_trail(*, guard: ContactGuard) -> Iterator[Line]:
     """Yield everything that concerned the contact of a guard, the newest first, a step at a time."""
     place: Place | None = None
     while True:
         step = trail_of(guard=guard, before=place, size=EXPORT_STEP)
-        yield from step.events
+        links, given = AuditLink.objects.in_bulk([event.pk for event in step.events]), reasons(step.events)
+        yield from (Line(event, links.get(event.pk), given.get(event.pk, "")) for event in step.events)
         if step.older is None:
             return
         place = step.older
+
+
+def whole_log(*, portal_id: int) -> Iterator[Line]:
+    """Yield a portal's whole audit log in the order of its chain, a step at a time; last what has no place in it yet."""
+    after = -1
+    while True:
+        links = AuditLink.objects.filter(portal_id=portal_id, sequence__gt=after).order_by("sequence")
+        step = list(links[:EXPORT_STEP])
+        events = AuditEvent.objects.in_bulk([link.pk for link in step])
+        given = reasons(events.values())
+        yield from (Line(events.get(link.pk), link, given.get(link.pk, "")) for link in step)
+        if len(step) < EXPORT_STEP:
+            break
+        after = step[-1].sequence
+    rest = list(AuditEvent.objects.filter(portal_id=portal_id, link__isnull=True).order_by("id")[:EXPORT_STEP])
+    given = reasons(rest)
+    yield from (Line(event, None, given.get(event.pk, "")) for event in rest)
+
+
+def reasons(events: Iterable[AuditEvent]) -> dict[int, str]:
+    """Return the reasons that agents gave for revealing a code, by the lines' keys."""
+    typed = audit.typed_in(event for event in events if event.action == Action.CODE_REVEALED)
+    return {key: ERASED if what is None else str(what.get("why", "")) for key, what in typed.items()}
+
+
+def reveals(*, code: OneTimeCode) -> list[tuple[AuditEvent, str]]:
+    """Return who revealed a code, the latest first, with the reasons that they gave."""
+    guard = ContactGuard.objects.filter(portal_id=code.portal_id, contact_id=code.contact_id).first()
+    if guard is None:
+        return []
+    events = AuditEvent.objects.filter(
+        portal_id=code.portal_id, contact=guard.pseudonym, reference=code.pk, action=Action.CODE_REVEALED
+    )
+    found = list(events.order_by("-at", "-id")[:_STORY_LIMIT])
+    given = reasons(found)
+    return [(event, given.get(event.pk, "")) for event in found]
 
 
 def words_of_event(event: AuditEvent) -> str:
@@ -483,9 +537,8 @@ def _moment_of_check(check: Verification) -> Moment:
     )
 
 
-def _by(event: AuditEvent) -> str:
-    why = event.detail.get("why")
-    return f"{event.actor}: {why}" if why else event.actor
+def _by(event: AuditEvent, reason: str) -> str:
+    return f"{event.actor}: {reason}" if reason else event.actor
 
 
 def _tone(outcome: CodeOutcome) -> str:

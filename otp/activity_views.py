@@ -19,11 +19,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from hubspot_integration import access
 from hubspot_integration.models import Portal
 from opsagent.spreadsheets import csv_response
-from otp import activity, audit, card
+from otp import activity, audit, audit_check, card
 from otp.activity import CHANNEL_WORDS, Entry, Filters, Funnel, Place, words_of_delivery, words_of_outcomes
 from otp.audit import Action, ActorKind
 from otp.forms import ShortlyQuoting
-from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery
+from otp.models import ChannelName, ContactGuard, Delivery
 
 PERIODS: Final = {
     "day": ("24 hours", dt.timedelta(hours=24)),
@@ -37,7 +37,7 @@ _CSV_HEADER: Final = (
     "Valid for minutes", "Expires at", "Outcome", "Ended at", "Wrong attempts", "E-mail", "E-mail error", "Property",
     "Property name", "Property error", "Workflow step", "Workflow step error",
 )  # fmt: skip
-_TRAIL_HEADER: Final = ("At", "Who", "Kind", "What", "Reference", "Reason given")
+_TRAIL_HEADER: Final = ("At", "Who", "Kind", "What", "Reference", "Reason given", *audit_check.EXPORT_COLUMNS)
 
 
 class FilterForm(ShortlyQuoting, forms.Form):
@@ -251,12 +251,13 @@ def activity_contact(request: HttpRequest, portal: Portal, contact_id: int) -> H
     trail = activity.trail(portal=portal, contact_id=contact_id, before=before) if contact_id <= _LARGEST_ID else None
     if trail is None:
         raise Http404
+    given = activity.reasons(trail.events)
     context = {
         "portal": portal,
         "zone": portal.zone,
         "contact_id": contact_id,
         "trail": trail,
-        "events": [(event, activity.words_of_event(event)) for event in trail.events],
+        "events": [(event, activity.words_of_event(event), given.get(event.pk, "")) for event in trail.events],
         "is_first": before is None,
     }
     return render(request, "otp/activity_contact.html", context)
@@ -280,7 +281,26 @@ def trail_as_csv(guard: ContactGuard) -> HttpResponseBase:
     return csv_response(
         filename=f"audit-{guard.portal_id}-{guard.contact_id}.csv",
         header=_TRAIL_HEADER,
-        rows=(_trail_row(event) for event in activity.whole_trail(guard=guard)),
+        rows=(_trail_row(guard.portal_id, line) for line in activity.whole_trail(guard=guard)),
+    )
+
+
+@never_cache
+@require_POST
+@access.portal_required
+def audit_log_export(request: HttpRequest, portal: Portal) -> HttpResponseBase:
+    """Download the portal's whole audit log as CSV, with what its chain is checked by; recorded."""
+    now = timezone.now()
+    _record(request, portal, Action.AUDIT_EXPORTED, now)
+    return log_as_csv(portal.id, now)
+
+
+def log_as_csv(portal_id: int, now: dt.datetime) -> HttpResponseBase:
+    """Return a portal's whole audit log as a download, in the order of its chain."""
+    return csv_response(
+        filename=f"audit-{portal_id}-{now:%Y-%m-%d}.csv",
+        header=_TRAIL_HEADER,
+        rows=(_trail_row(portal_id, line) for line in activity.whole_log(portal_id=portal_id)),
     )
 
 
@@ -377,15 +397,19 @@ def _csv_delivery(delivery: Delivery | None) -> tuple[str, str]:
     return ("off", "") if delivery is None else (words_of_delivery(delivery), delivery.error)
 
 
-def _trail_row(event: AuditEvent) -> tuple[object, ...]:
-    words = activity.words_of_event(event)
+def _trail_row(portal_id: int, line: activity.Line) -> tuple[object, ...]:
+    checked = audit_check.columns(portal_id, line.event, line.link)
+    event = line.event
+    if event is None:
+        return ("", "", "", "Deleted: its time was over", "", "", *checked)
     return (
         _moment(event.at),
         event.actor,
         event.get_actor_kind_display(),
-        words,
+        activity.words_of_event(event),
         event.reference or "",
-        event.detail.get("why", ""),
+        line.reason,
+        *checked,
     )
 
 

@@ -23,10 +23,11 @@ from django.utils.safestring import SafeString
 
 from hubspot_integration.models import Portal
 from opsagent.staff.proof import ask_again
-from otp import activity, services, support
-from otp.activity_views import trail_as_csv
+from otp import activity, audit, services, support
+from otp.activity_views import log_as_csv, trail_as_csv
+from otp.audit import Action
 from otp.codes import mask_address
-from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, OneTimeCode, OTPSettings
+from otp.models import AuditEvent, AuditLink, ChannelName, ContactGuard, Delivery, OneTimeCode, OTPSettings
 from otp.support import Search
 
 LIST_LIMIT: Final = 10_000
@@ -162,6 +163,29 @@ class PortalAdmin(ReadOnly):
     actions = ("disconnect",)
     change_form_template = "admin/otp/with_actions.html"
 
+    def get_urls(self) -> list[URLPattern]:
+        """Add the download of a portal's audit log."""
+        export = path("<int:pk>/audit.csv", self.admin_site.admin_view(self.export), name="portal_audit_export")
+        return [export, *super().get_urls()]
+
+    def export(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """Download a portal's whole audit log, recorded."""
+        portal = Portal.objects.filter(pk=pk).first()
+        if portal is None or not request.user.has_perm("otp.view_auditevent"):
+            raise Http404
+        if request.method != "POST":
+            return redirect("admin:hubspot_integration_portal_change", pk)
+        now = timezone.now()
+        support.record_export_of_all(portal=portal, staff=_staff(request), now=now)
+        return log_as_csv(portal.pk, now)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Offer the download."""
+        portal = kwargs.get("obj")
+        if portal is not None and request.user.has_perm("otp.view_auditevent"):
+            context["export_url"] = reverse("admin:portal_audit_export", args=[portal.pk])
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
         """Whether the member of staff may disconnect portals."""
         return request.user.has_perm("hubspot_integration.disconnect_portal")
@@ -249,6 +273,7 @@ class CodeAdmin(_Searchable):
     fields = (
         "id", "portal", "contact", "whole_address", "source", "workflow_id", "language", "code_type", "code_length",
         "expiry_minutes", "created_at", "expires_at", "outcome", "ended_at", "wrong_attempts", "its_deliveries", "its_checks",
+        "its_reveals",
     )  # fmt: skip
     readonly_fields = fields
 
@@ -309,6 +334,15 @@ class CodeAdmin(_Searchable):
             for check in code.verifications.all()[:_SHOWN]
         ]
         return format_html_join("", "<div>{}: {}, {} attempts left</div>", lines) or "none"
+
+    @admin.display(description="revealed")
+    def its_reveals(self, code: OneTimeCode) -> SafeString | str:
+        """Who revealed the code, and the reasons that they typed: shown here only, where looking is recorded."""
+        lines = [
+            (f"{event.at:%Y-%m-%d %H:%M:%S} UTC", event.actor, reason)
+            for event, reason in activity.reveals(code=code)[:_SHOWN]
+        ]
+        return format_html_join("", "<div>{} {}: {}</div>", lines) or "never"
 
 
 @admin.register(Delivery)
@@ -472,12 +506,33 @@ class AuditAdmin(_Searchable):
 
     list_display = ("at", "portal_id", "actor", "actor_kind", "action", "reference")
     ordered_when_searched = ("-at", "-id")
-    fields = ("at", "portal", "actor", "actor_kind", "action", "contact", "reference", "detail")
+    fields = (
+        "at", "recorded_at", "keep_until", "place", "portal_id", "actor", "actor_kind", "action", "contact", "reference",
+        "detail", "texts",
+    )  # fmt: skip
     readonly_fields = fields
 
     def found(self, search: Search, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return the lines that a search means."""
         return search.events(rows)
+
+    @admin.display(description="place in the chain")
+    def place(self, event: AuditEvent) -> str:
+        """Which line of its portal it is, and how its hash begins; an export has the whole one."""
+        link = AuditLink.objects.filter(pk=event.pk).first()
+        return "none yet" if link is None else f"{link.sequence}, {bytes(link.hash).hex()[:16]}…"
+
+    @admin.display(description="typed texts")
+    def texts(self, event: AuditEvent) -> str:
+        """The texts of settings, from what to what; a reason to reveal a code stands on the code's page."""
+        if "note" not in event.detail:
+            return "none"
+        if event.action != Action.SETTINGS_CHANGED:
+            return "on the page of the code, where looking is recorded"
+        typed = audit.typed_in([event])[event.pk]
+        if typed is None:
+            return activity.ERASED
+        return "; ".join(f"{name}: “{before}” → “{after}”" for name, (before, after) in typed.items())
 
 
 def _record_view(request: HttpRequest, response: HttpResponse, code_of: Callable[[Any], OneTimeCode]) -> None:

@@ -1,7 +1,9 @@
 """The one way into the audit log: what was done and seen, by whom, a row and a log line each."""
 
+import contextlib
 import datetime as dt
 import enum
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -10,9 +12,12 @@ from uuid import UUID
 import orjson
 import structlog
 from django.db import connection
+from django.db.models import BinaryField
+from django.db.models.functions import Cast
 
 from hubspot_integration.models import Portal
-from otp.models import AuditEvent, ContactGuard
+from opsagent.encryption import DecryptionError, decrypt
+from otp.models import AuditEvent, AuditNote, ContactGuard
 
 log = structlog.get_logger(__name__)
 
@@ -93,7 +98,7 @@ INSERT_SETTLED: Final = f"""
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to a contact's codes, and to which. `detail` never holds a code."""
+    """What happened to a contact's codes, and to which. `detail` never holds a code, nor anything that was typed."""
 
     action: Action
     reference: UUID | None = None
@@ -142,7 +147,8 @@ def record(
 ) -> None:
     """Write down that somebody did something. Runs in the caller's transaction: no deed without its line.
 
-    `actor` is an e-mail address or a name; `detail` never holds a code. A contact appears by its pseudonym only.
+    `actor` is an e-mail address or a name; `detail` holds words from closed lists, numbers and times, never a code and
+    nothing that somebody typed: that goes into a `note`. A contact appears by its pseudonym only.
     """
     AuditEvent.objects.create(
         portal=portal,
@@ -163,25 +169,71 @@ def record(
     )
 
 
-def delete_before(*, portal_id: int, moment: dt.datetime, limit: int) -> list[UUID | None]:
-    """Delete a portal's oldest lines from before a moment, at most `limit`; return the pseudonyms they bore.
+def delete_over(*, portal_id: int, limit: int) -> list[UUID | None]:
+    """Delete lines of a portal whose own time is over, at most `limit`, with their notes; return the pseudonyms they bore.
 
-    For the retention job: the database refuses to delete a line unless the portal's retention period is over since it
-    was written, or since the portal was disconnected. Needs a transaction.
+    For the retention job: by the database's clock, and by the term that each line got when it was written. A line that
+    has not been chained yet waits: its link tells that it was there. Needs a transaction.
     """
     with connection.cursor() as cursor:
         # Says that it is the retention job, to the end of the transaction (see the trigger keep_audit_events).
         cursor.execute("SELECT set_config('opsagent.retention', 'on', true)")
         cursor.execute(
             """
-            DELETE FROM otp_auditevent WHERE id IN (
-                SELECT id FROM otp_auditevent WHERE portal_id = %s AND at < %s
-                ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED
-            ) RETURNING contact
+            WITH deleted AS (
+                DELETE FROM otp_auditevent WHERE id IN (
+                    SELECT event.id FROM otp_auditevent AS event JOIN otp_auditlink AS link ON link.event_id = event.id
+                    WHERE event.portal_id = %(portal_id)s AND event.keep_until <= clock_timestamp()
+                    ORDER BY event.keep_until LIMIT %(limit)s FOR UPDATE OF event SKIP LOCKED
+                ) RETURNING contact, detail ->> 'note' AS note
+            ), notes AS (
+                DELETE FROM otp_auditnote WHERE portal_id = %(portal_id)s AND id::text IN (SELECT note FROM deleted)
+            )
+            SELECT contact FROM deleted
             """,
-            [portal_id, moment, limit],
+            {"portal_id": portal_id, "limit": limit},
         )
         return [contact for (contact,) in cursor.fetchall()]
+
+
+def note(*, portal: Portal, at: dt.datetime, typed: Mapping[str, Any], contact_id: int | None = None) -> UUID:
+    """Keep what somebody typed where it can be erased; return the key that the audit line names as `note`.
+
+    `typed`: what it was typed into → the text, or whatever JSON tells of it. `contact_id`: whom it may speak of.
+    """
+    return AuditNote.objects.create(portal=portal, contact_id=contact_id, typed=_text(typed), created_at=at).pk
+
+
+def note_once(
+    *, portal: Portal, at: dt.datetime, typed: Mapping[str, Any], contact_id: int, deed: Iterable[str]
+) -> UUID | None:
+    """Do the same for a request that may be repeated; return None when this deed has its note already.
+
+    `deed` is what makes two requests the same one. Of any number at the same moment one gets the key: who writes the line
+    in the same transaction writes it once. Needs a transaction.
+    """
+    found, is_new = AuditNote.objects.get_or_create(
+        portal=portal,
+        deed=hashlib.sha256("\n".join(deed).encode()).digest(),
+        defaults={"contact_id": contact_id, "typed": _text(typed), "created_at": at},
+    )
+    return found.pk if is_new else None
+
+
+def typed_in(events: Iterable[AuditEvent]) -> dict[int, dict[str, Any] | None]:
+    """Return what was typed, by the keys of those lines that name a note; None: it has been erased, or no key reads it."""
+    named = {event.pk: event.detail["note"] for event in events if "note" in event.detail}
+    found: dict[str, dict[str, Any]] = {}
+    for pk, stored in AuditNote.objects.filter(pk__in=set(named.values())).values_list(
+        "pk", Cast("typed", BinaryField())
+    ):
+        with contextlib.suppress(DecryptionError):
+            found[str(pk)] = orjson.loads(decrypt(bytes(stored)))
+    return {key: found.get(name) for key, name in named.items()}
+
+
+def _text(typed: Mapping[str, Any]) -> str:
+    return orjson.dumps(dict(typed)).decode()
 
 
 def pseudonym_of(*, portal_id: int, contact_id: int) -> UUID:
@@ -193,8 +245,3 @@ def pseudonym_of(*, portal_id: int, contact_id: int) -> UUID:
 def has_seen(*, portal: Portal, actor: str, reference: UUID) -> bool:
     """Whether it is on record that somebody has a code before their eyes."""
     return AuditEvent.objects.filter(portal=portal, reference=reference, actor=actor, action__in=_SEEING).exists()
-
-
-def is_recorded(*, portal: Portal, action: Action, reference: UUID, detail: Mapping[str, str]) -> bool:
-    """Whether exactly this is on record: a request that HubSpot repeats is one deed."""
-    return AuditEvent.objects.filter(portal=portal, reference=reference, action=action, detail=dict(detail)).exists()

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
+from django.db import transaction
+
 from hubspot_integration import client
 from hubspot_integration.models import ContactPropertyList, Portal
 from hubspot_integration.oauth import NotConnected
@@ -200,7 +202,10 @@ def _has_no_address(portal: Portal, contact_id: int) -> bool:
 
 
 def reveal(*, agent: Agent, contact_id: int, idempotency_key: str, why: str, now: dt.datetime) -> Overview:
-    """Show the active code for a reason, which is recorded, once for the same key. Raises Refused."""
+    """Show the active code for a reason, which is recorded, once for the same agent, code and key. Raises Refused.
+
+    The reason may speak of the contact: it is kept apart from the audit line, so that it can be erased.
+    """
     settings = _settings(agent.portal)
     if settings.code_visibility == CodeVisibility.NEVER:
         raise Refused(
@@ -209,18 +214,25 @@ def reveal(*, agent: Agent, contact_id: int, idempotency_key: str, why: str, now
     code = _active(agent.portal, contact_id, now)
     if code is None:
         raise Refused(Reason.NO_ACTIVE_CODE, "There is no active code. Generate a new one.")
-    detail = {"why": why, "request": _request_key(idempotency_key)}
-    if not audit.is_recorded(portal=agent.portal, action=Action.CODE_REVEALED, reference=code.id, detail=detail):
-        audit.record(
+    with transaction.atomic():
+        note = audit.note_once(
             portal=agent.portal,
             at=now,
-            actor=agent.email,
-            actor_kind=agent.kind,
-            action=Action.CODE_REVEALED,
+            typed={"why": why},
             contact_id=contact_id,
-            reference=code.id,
-            detail=detail,
+            deed=(str(code.id), agent.email, _request_key(idempotency_key)),
         )
+        if note is not None:
+            audit.record(
+                portal=agent.portal,
+                at=now,
+                actor=agent.email,
+                actor_kind=agent.kind,
+                action=Action.CODE_REVEALED,
+                contact_id=contact_id,
+                reference=code.id,
+                detail={"note": str(note)},
+            )
     return _overview(agent, contact_id, now, revealed=code)
 
 

@@ -122,27 +122,27 @@ def replace_all(*, portal: Portal, texts: Mapping[str, Mapping[str, str]], actor
 
 
 def _store(portal: Portal, wanted: Mapping[str, Mapping[str, str]], actor: str, now: dt.datetime) -> None:
-    detail = {}
+    typed = {}
     for language, values in wanted.items():
         texts = of_language(portal, language)
         changed = {name: text for name, text in values.items() if getattr(texts, name) != text}
         if not changed:
             continue
         for name, text in changed.items():
-            detail[f"{language} {name}"] = [_brief(getattr(texts, name)), _brief(text)]
+            typed[f"{language} {name}"] = [_brief(getattr(texts, name)), _brief(text)]
             setattr(texts, name, text)
         if any(getattr(texts, name) for name in FIELDS):
             texts.save()
         else:
             texts.delete()
-    if detail:
+    if typed:
         audit.record(
             portal=portal,
             at=now,
             actor=actor,
             actor_kind=ActorKind.ADMIN,
             action=Action.SETTINGS_CHANGED,
-            detail=detail,
+            detail={"texts": sorted(typed), "note": str(audit.note(portal=portal, at=now, typed=typed))},
         )
 
 

@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce, Greatest
 from otp import audit
 from otp.audit import Action, ActorKind
 from otp.models import (
+    AuditNote,
     ChannelName,
     ContactGuard,
     Delivery,
@@ -126,6 +127,7 @@ def _erase(one: ErasureRequest, guard: ContactGuard | None, now: dt.datetime) ->
     # With its deliveries and verifications. Only the keys are loaded: nothing needs to be readable to be deleted.
     OneTimeCode.objects.filter(theirs).only("id").delete()
     Verification.objects.filter(theirs).delete()
+    AuditNote.objects.filter(theirs).only("id").delete()
     if guard is not None:
         guard.delete()
     one.delete()

@@ -3,17 +3,25 @@
 import time
 from typing import Final
 
+from django.db import DatabaseError, connection
 from redis import RedisError
 
 from opsagent import broker
 from opsagent.celery import app
 from opsagent.doctor import Finding, examination, failed, ok, warning
 from opsagent.health import BUSY_SECONDS
-from otp.gauges import overdue_seconds
+from otp.gauges import overdue_seconds, unchained_seconds
 from otp.tasks import SWEEP_KEY
 
 FRESH_SECONDS: Final = 15.0
 """Five sweeps."""
+CHAINED_WITHIN: Final = 600.0
+"""Seconds: longer than any transaction of ours is open."""
+GUARDED: Final = ("otp_auditevent", "otp_auditlink", "otp_auditchain")
+GUARDS: Final = (
+    "stamp_audit_event", "keep_audit_events", "add_audit_link", "keep_audit_links", "move_audit_chain", "keep_audit_chain",
+)  # fmt: skip
+"""Triggers on these tables (migration 0004)."""
 
 
 @examination("worker and beat")
@@ -40,3 +48,32 @@ def examine_deliveries() -> Finding:
             f"the oldest due one has waited for {round(seconds)} seconds", "See the runbook in docs/operations.md."
         )
     return ok("none waits longer than it should")
+
+
+@examination("audit log")
+def examine_audit_log() -> Finding:
+    """See whether the database's guards are in place, and whether lines are chained."""
+    try:
+        missing, seconds = _missing_guards(), unchained_seconds()
+    except DatabaseError as error:
+        return failed(f"cannot be read: {type(error).__name__}", "Mend the database first.")
+    if missing:
+        return failed(
+            f"the trigger {min(missing)} is missing or switched off: what is on record is not protected",
+            "Find out who did that, switch it on (ALTER TABLE … ENABLE TRIGGER), and run verify_audit with heads kept before.",
+        )
+    if seconds > CHAINED_WITHIN:
+        return warning(
+            f"the first line that is not chained was written {round(seconds)} seconds ago",
+            "See that worker and beat run, and that no transaction has been open in the database for that long.",
+        )
+    return ok("guarded by the database; every line chained")
+
+
+def _missing_guards() -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tgname FROM pg_trigger WHERE tgname = ANY(%s) AND tgenabled IN ('O', 'A') AND tgrelid = ANY(%s::regclass[])",
+            [list(GUARDS), list(GUARDED)],
+        )
+        return set(GUARDS) - {name for (name,) in cursor.fetchall()}

@@ -157,7 +157,10 @@ class SettingsForm(ShortlyQuoting, _ModelForm):
             "clear_property": (
                 "Empties the property when the code is used or no longer accepted, if it still holds that code."
             ),
-            "retention_days": "What happened to codes is shown in the activity log for so long, then deleted.",
+            "retention_days": (
+                "What happened to codes is shown in the activity log for so long, then deleted. Lines of the audit log keep the "
+                "period that held when they were written: another one holds for new lines only."
+            ),
             "wait_until_delivered": (
                 "The workflow goes on when the code is stored and mailed, or has finally failed to be. "
                 "So the next step never runs ahead of its code."

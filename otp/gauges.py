@@ -11,6 +11,7 @@ from redis import RedisError
 
 from opsagent import broker
 from opsagent.metrics import Gauge, gauges
+from otp.audit_chain import oldest_unchained
 from otp.models import ChannelName, Delivery, OneTimeCode
 from otp.tasks import SWEEP_KEY
 
@@ -64,6 +65,22 @@ def codes() -> Iterator[Gauge]:
     oldest = unended.order_by("expires_at").values_list("expires_at", flat=True).first()
     seconds = 0.0 if oldest is None else (now - oldest).total_seconds()
     yield Gauge("opsagent_oldest_unwiped_code_seconds", "For how long a code has been expired but kept.", {(): seconds})
+
+
+def unchained_seconds() -> float:
+    """Return for how long the first audit line that has no place in the chain yet has been there; 0 when there is none."""
+    line = oldest_unchained()
+    return 0.0 if line is None else max(0.0, (timezone.now() - line.recorded_at).total_seconds())
+
+
+@gauges
+def audit_lines() -> Iterator[Gauge]:
+    """Tell whether audit lines get their place in the chain; a healthy system needs some ten seconds."""
+    yield Gauge(
+        "opsagent_oldest_unchained_audit_line_seconds",
+        "For how long the first audit line that is not part of its portal's chain yet has been there.",
+        {(): unchained_seconds()},
+    )
 
 
 @gauges

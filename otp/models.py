@@ -14,7 +14,8 @@ from django.contrib.postgres.functions import RandomUUID
 from django.contrib.postgres.indexes import BrinIndex
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Now
 
 from hubspot_integration.models import Portal
 from opsagent import addresses
@@ -25,6 +26,8 @@ TEXT_LIMIT = 2000
 # UUIDv7: opaque to people, ordered by time for the index
 new_reference = uuids.uuid7
 DAY_IN_MINUTES = 24 * 60
+LONGEST_RETENTION_DAYS = 3650
+FOR_EVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 
 
 class ResendPolicy(models.TextChoices):
@@ -155,7 +158,7 @@ class OTPSettings(models.Model):
         "Days that records are kept",
         default=90,
         db_default=90,
-        validators=[MinValueValidator(1), MaxValueValidator(3650)],
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_RETENTION_DAYS)],
     )
 
     # raised by the database with every change (migration 0002): who read an older version knows it
@@ -171,6 +174,11 @@ class OTPSettings(models.Model):
                 name="locks_grow",
                 condition=Q(longest_lock_minutes__gte=F("lock_minutes")),
                 violation_error_message="The longest lock cannot be shorter than the first one.",
+            ),
+            # The audit log's terms are computed from it, by the database, whoever wrote it.
+            models.CheckConstraint(
+                name="records_are_kept_a_day_to_ten_years",
+                condition=Q(retention_days__gte=1, retention_days__lte=LONGEST_RETENTION_DAYS),
             ),
         )
 
@@ -581,8 +589,10 @@ class AuditEvent(models.Model):
         STAFF = "staff"
         SYSTEM = "system"
 
-    # Deleting a portal deletes no line of its log: the retention job does that, when the time has come.
-    portal = models.ForeignKey(Portal, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    # Deleting a portal deletes no line of its log: the lines go one by one, each when its own time has come.
+    portal = models.ForeignKey(
+        Portal, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
     at = models.DateTimeField()
     actor = models.CharField(max_length=254)
     actor_kind = models.CharField(max_length=8, choices=ActorKind.choices)
@@ -590,7 +600,13 @@ class AuditEvent(models.Model):
     contact = models.UUIDField(null=True, blank=True)
     # the code it concerned, by what people see of it; not a key, so that the line outlives the row
     reference = models.UUIDField(null=True, blank=True)
+    # never what somebody typed: that stands in an AuditNote, whose key is `note` here
     detail = models.JSONField(default=dict, blank=True)
+    # The three that follow are the database's: whatever an INSERT says of them, a trigger sets them (migration 0004).
+    # `keep_until` is counted from `recorded_at` with the retention period of that moment; `written_in` is the transaction.
+    recorded_at = models.DateTimeField(db_default=Now(), editable=False)
+    keep_until = models.DateTimeField(db_default=Value(FOR_EVER), editable=False)
+    written_in = models.BigIntegerField(db_default=0, editable=False)
 
     objects = AuditQuerySet.as_manager()
 
@@ -599,6 +615,8 @@ class AuditEvent(models.Model):
         indexes = (
             models.Index(fields=["portal", "-at"], name="events_of_a_portal"),
             models.Index(fields=["portal", "contact", "-at"], name="events_of_a_contact"),
+            models.Index(fields=["portal", "keep_until"], name="events_to_delete"),
+            models.Index(fields=["written_in", "id"], name="events_to_chain"),
         )
 
     def __str__(self) -> str:
@@ -613,3 +631,84 @@ class AuditEvent(models.Model):
     def delete(self, *_: Any, **__: Any) -> tuple[int, dict[str, int]]:
         """Refuse. Raises TypeError."""
         raise TypeError("Audit events are only ever added.")
+
+
+class AuditNote(models.Model):
+    """What somebody typed and the audit log tells of. It can be erased; the line, which names its key, cannot.
+
+    It goes with the contact that it may speak of, with the retention period, with its line and with the portal.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="+", db_index=False)
+    # NULL: it concerns no contact, such as a text of the settings
+    contact_id = models.BigIntegerField(null=True, blank=True)
+    # a JSON object: what it was typed into → the text
+    typed = EncryptedTextField()
+    # what makes two requests the same deed; NULL where nobody repeats it
+    deed = models.BinaryField(max_length=32, null=True, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["portal", "deed"], name="one_note_per_deed"),)
+        indexes = (
+            models.Index(fields=["portal", "contact_id"], name="notes_of_a_contact"),
+            models.Index(fields=["portal", "created_at"], name="notes_by_age"),
+        )
+
+    def __str__(self) -> str:
+        return f"audit note {self.pk}"
+
+
+class AuditLink(models.Model):
+    """The link of one audit line in its portal's chain. `otp.audit_chain` adds it; the database fills in the rest.
+
+    It outlives its line as long as an older line of the portal is kept, so that the chain stays whole.
+    """
+
+    event = models.OneToOneField(
+        AuditEvent, on_delete=models.DO_NOTHING, primary_key=True, related_name="link", db_constraint=False
+    )
+    portal = models.ForeignKey(
+        Portal, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    # from 1, without a gap
+    sequence = models.BigIntegerField()
+    keep_until = models.DateTimeField()
+    # SHA-256 of what the line says
+    digest = models.BinaryField(max_length=32)
+    # the hash of the link before it, and its own
+    previous = models.BinaryField(max_length=32)
+    hash = models.BinaryField(max_length=32)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["portal", "sequence"], name="one_link_per_place"),)
+
+    def __str__(self) -> str:
+        return f"link {self.sequence} of portal {self.portal_id}"
+
+
+class AuditChain(models.Model):
+    """Where a portal's chain begins: the number and the hash of its last link that is gone. 0 and zeros: none is.
+
+    The database moves it when the oldest links are deleted; nobody else can.
+    """
+
+    portal = models.OneToOneField(
+        Portal, on_delete=models.DO_NOTHING, primary_key=True, related_name="+", db_constraint=False
+    )
+    sequence = models.BigIntegerField()
+    hash = models.BinaryField(max_length=32)
+
+    def __str__(self) -> str:
+        return f"chain of portal {self.portal_id}"
+
+
+class AuditMark(models.Model):
+    """How far lines have been chained: in the order of their transactions, and of their ids in one. One row."""
+
+    written_in = models.BigIntegerField()
+    event_id = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"chained up to transaction {self.written_in}"

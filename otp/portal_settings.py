@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import CharField, TextField
 
 from hubspot_integration.models import Portal
 from otp import audit
@@ -12,7 +13,9 @@ from otp.audit import Action, ActorKind
 from otp.models import AuditEvent, OTPSettings
 
 _LONGEST_TEXT: Final = 80
-"""Characters of a value in the audit log: enough to tell two texts apart."""
+"""Characters of a value that are kept of a change: enough to tell two texts apart."""
+_PICKED: Final = frozenset({"property_name", "email_property", "default_language"})
+"""Texts that are picked from a list of HubSpot's or ours, not typed."""
 
 
 class ChangedMeanwhile(Exception):
@@ -30,7 +33,7 @@ def change(
 
     `values`: field of OTPSettings → valid value. `version` is the one that whoever changes them has seen, 0 if there were
     no settings yet; None: the change does not depend on it. What changed, from what to what, is recorded under the
-    `actor`'s name. Raises ChangedMeanwhile, having changed nothing.
+    `actor`'s name; texts that were typed stand in a note beside the audit line. Raises ChangedMeanwhile, having changed nothing.
     """
     with transaction.atomic():
         _, is_new = OTPSettings.objects.get_or_create(portal=portal)
@@ -42,7 +45,7 @@ def change(
         changed = {name: value for name, value in values.items() if getattr(settings, name) != value}
         if not changed:
             return settings
-        detail = {name: [_brief(getattr(settings, name)), _brief(value)] for name, value in changed.items()}
+        before_and_after = {name: [_brief(getattr(settings, name)), _brief(value)] for name, value in changed.items()}
         for name, value in changed.items():
             setattr(settings, name, value)
         settings.save(update_fields=list(changed))
@@ -52,10 +55,25 @@ def change(
             actor=actor,
             actor_kind=ActorKind.ADMIN,
             action=Action.SETTINGS_CHANGED,
-            detail=detail,
+            detail=_detail(portal, before_and_after, now),
         )
     settings.refresh_from_db(fields=["version"])
     return settings
+
+
+def _detail(portal: Portal, changes: Mapping[str, list[Any]], now: dt.datetime) -> dict[str, Any]:
+    """Return what the audit line says: values that were chosen, and of texts that were typed only the names."""
+    typed = {name: change for name, change in changes.items() if _is_typed(name)}
+    detail: dict[str, Any] = {name: change for name, change in changes.items() if name not in typed}
+    if typed:
+        note = audit.note(portal=portal, at=now, typed=typed)
+        detail |= {"texts": sorted(typed), "note": str(note)}
+    return detail
+
+
+def _is_typed(name: str) -> bool:
+    field = OTPSettings._meta.get_field(name)  # noqa: SLF001 (Django's public way to a field)
+    return isinstance(field, CharField | TextField) and not field.choices and name not in _PICKED
 
 
 def _brief(value: Any) -> Any:

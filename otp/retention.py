@@ -10,14 +10,23 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from hubspot_integration.models import Portal
 from otp import audit
 from otp.audit import Action, ActorKind
 from otp.codes import REMEMBERED_FOR
-from otp.models import AuditEvent, ContactGuard, OneTimeCode, OTPSettings, Verification
+from otp.models import (
+    AuditChain,
+    AuditEvent,
+    AuditLink,
+    AuditNote,
+    ContactGuard,
+    OneTimeCode,
+    OTPSettings,
+    Verification,
+)
 
 STEP: Final = 500
 FORGOTTEN_AFTER: Final = REMEMBERED_FOR - dt.timedelta(minutes=2)
@@ -60,13 +69,31 @@ def terms(*, now: dt.datetime) -> Iterator[Term]:
 
 
 def delete_records(*, term: Term) -> int:
-    """Delete some of a portal's codes, checks and audit lines from before its term, and contacts of whom nothing is left."""
+    """Delete some of a portal's records from before its term, and contacts of whom nothing is left.
+
+    Records are codes, checks, notes, and audit lines, of which each has a term of its own.
+    """
     with transaction.atomic():
-        return _delete_codes(term) or _delete_checks(term) or _delete_lines(term)
+        return _delete_codes(term) or _delete_checks(term) or _delete_notes(term) or _delete_lines(term)
+
+
+def portals_that_are_gone() -> list[int]:
+    """Return the numbers of portals that are deleted and have audit lines left: each is kept until its own time is over."""
+    gone = AuditChain.objects.filter(~Exists(Portal.objects.filter(pk=OuterRef("pk"))))
+    return list(gone.filter(Exists(AuditLink.objects.filter(portal_id=OuterRef("pk")))).values_list("pk", flat=True))
+
+
+def delete_lines_of_a_portal_that_is_gone(*, portal_id: int) -> int:
+    """Delete some of its audit lines whose time is over."""
+    with transaction.atomic():
+        return len(audit.delete_over(portal_id=portal_id, limit=STEP))
 
 
 def finish(*, term: Term, deleted: int, now: dt.datetime) -> None:
-    """Delete the portal itself when its term ends; otherwise write down how many records were deleted, if any were."""
+    """Delete the portal itself when its term ends; otherwise write down how many records were deleted, if any were.
+
+    Audit lines that are to be kept for longer, because the period was longer when they were written, stay without it.
+    """
     if term.ends:
         with transaction.atomic():
             # Looked at again: it may have been installed anew while its records were deleted.
@@ -101,8 +128,16 @@ def _delete_checks(term: Term) -> int:
     return len(found)
 
 
+def _delete_notes(term: Term) -> int:
+    old = AuditNote.objects.filter(portal=term.portal, created_at__lt=term.before).order_by("created_at")
+    found = list(old.select_for_update(skip_locked=True).values_list("id", flat=True)[:STEP])
+    # Only the keys are loaded: nothing needs to be readable to be deleted.
+    AuditNote.objects.filter(id__in=found).only("id").delete()
+    return len(found)
+
+
 def _delete_lines(term: Term) -> int:
-    deleted = audit.delete_before(portal_id=term.portal.id, moment=term.before, limit=STEP)
+    deleted = audit.delete_over(portal_id=term.portal.id, limit=STEP)
     _forget_contacts(term.portal, Q(pseudonym__in={contact for contact in deleted if contact}))
     return len(deleted)
 

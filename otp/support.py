@@ -15,7 +15,16 @@ from hubspot_integration.models import Portal
 from opsagent.encryption import DecryptionError, bound_to, decrypt, encrypt
 from otp import audit, codes, tasks
 from otp.audit import Action, ActorKind
-from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, DeliveryStatus, OneTimeCode, OneTimeCodeQuerySet
+from otp.models import (
+    AuditChain,
+    AuditEvent,
+    ChannelName,
+    ContactGuard,
+    Delivery,
+    DeliveryStatus,
+    OneTimeCode,
+    OneTimeCodeQuerySet,
+)
 
 FOUND_LIMIT: Final = 1000
 """How many codes, the latest, a search goes through to what belongs to them."""
@@ -54,7 +63,7 @@ class Search:
                     search.is_understood = False
             elif value.isascii() and value.isdigit() and len(value) <= _DIGITS and int(value) <= _LARGEST_ID:
                 number = int(value)
-                if kind != "contact" and search.portal_id is None and Portal.objects.filter(id=number).exists():
+                if kind != "contact" and search.portal_id is None and _is_a_portals(number):
                     search.portal_id = number
                 else:
                     search.contact_id = number
@@ -164,6 +173,11 @@ def record_export(*, guard: ContactGuard, staff: str, now: dt.datetime) -> None:
     _record(guard.portal, Action.AUDIT_EXPORTED, staff, now, contact_id=guard.contact_id)
 
 
+def record_export_of_all(*, portal: Portal, staff: str, now: dt.datetime) -> None:
+    """Write down that somebody in staff took a portal's audit log away."""
+    _record(portal, Action.AUDIT_EXPORTED, staff, now)
+
+
 def retry_delivery(*, delivery_id: int, staff: str, now: dt.datetime) -> bool:
     """Make a failed delivery due again, with all its tries, and record who wanted it; return whether it was possible.
 
@@ -229,3 +243,8 @@ def _sealed(address: str) -> str:
 def _opened(sealed: str) -> str:
     """Raises DecryptionError, and ValueError for what is no base64 at all."""
     return decrypt(urlsafe_b64decode(sealed.encode()), _IN_A_URL)
+
+
+def _is_a_portals(number: int) -> bool:
+    """Whether a number is a portal's, or was: the audit lines of one that is deleted are kept until their time is over."""
+    return any(model.objects.filter(pk=number).exists() for model in (Portal, AuditChain))

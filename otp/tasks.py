@@ -17,7 +17,7 @@ from redis import RedisError
 
 from hubspot_integration import attempts, budget, oauth
 from opsagent import broker, sessions
-from otp import delivery, erasure, notices, retention
+from otp import audit_chain, delivery, erasure, notices, retention
 from otp.channels import CHANNELS
 from otp.models import ChannelName, Delivery, EndReason, OneTimeCode
 
@@ -187,9 +187,21 @@ def delete_old_records() -> None:
             deleted += step
         if _stopping.is_set():
             return
+        _shorten_chain(term.portal.id)
         retention.finish(term=term, deleted=deleted, now=timezone.now())
         if deleted or term.ends:
             log.info("records_deleted", portal_id=term.portal.id, count=deleted, ends=term.ends)
+    for portal_id in retention.portals_that_are_gone():
+        while not _stopping.is_set() and retention.delete_lines_of_a_portal_that_is_gone(portal_id=portal_id):
+            pass
+        _shorten_chain(portal_id)
+
+
+@shared_task
+def chain_audit_lines() -> None:
+    """Chain the audit lines whose turn has come, in steps that block nobody."""
+    while not _stopping.is_set() and audit_chain.chain():
+        pass
 
 
 @shared_task
@@ -202,6 +214,11 @@ def tell_admins(portal_id: int, subject: str) -> None:
 def stop(**_: Any) -> None:
     """Let drains end after the delivery they are at, and give the rest of their claim back."""
     _stopping.set()
+
+
+def _shorten_chain(portal_id: int) -> None:
+    while not _stopping.is_set() and audit_chain.shorten(portal_id=portal_id):
+        pass
 
 
 def _linger(portal_id: int, channel: str) -> float:

@@ -44,6 +44,7 @@ urlpatterns = [
     path("terms", TemplateView.as_view(template_name="otp/terms.html"), name="terms"),
     path("settings/log", activity_views.activity_log, name="activity_log"),
     path("settings/log/export", activity_views.activity_export, name="activity_export"),
+    path("settings/log/audit/export", activity_views.audit_log_export, name="audit_log_export"),
     path("settings/log/<uuid:reference>", activity_views.activity_detail, name="activity_detail"),
     path("settings/log/<uuid:reference>/send-again", activity_views.activity_send_again, name="activity_send_again"),
     path("settings/log/contacts/<int:contact_id>", activity_views.activity_contact, name="activity_contact"),

@@ -24,7 +24,7 @@ from tests.hubspot import HubSpot
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """Let tests empty every table between them; the product's role may not truncate the audit log."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
-        cursor.execute("GRANT TRUNCATE ON otp_auditevent TO CURRENT_USER")
+        cursor.execute("GRANT TRUNCATE ON otp_auditevent, otp_auditlink, otp_auditchain TO CURRENT_USER")
 
 
 @pytest.fixture(autouse=True)

@@ -176,6 +176,53 @@ def test_the_database_gets_an_ordinary_role_that_can_migrate(tmp_path: Path) -> 
     assert owner == ("opsagent",)
 
 
+def test_a_role_that_owns_nothing_can_run_the_product_and_not_undo_the_audit_log(tmp_path: Path) -> None:
+    adr = (ROOT / "docs" / "adr" / "0013-terms-notes-and-a-chain.md").read_text()
+    grants = re.findall(r"```sql\n(.*?)```", adr, re.DOTALL)
+    with servers.postgres() as server:
+        owners = {**os.environ, "DATABASE_URL": server.url}
+        manage = [sys.executable, "manage.py"]
+        subprocess.run([*manage, "migrate"], cwd=ROOT, env=owners, check=True, capture_output=True)
+        with psycopg.connect(server._server.get_uri(), dbname="opsagent", autocommit=True) as admin:
+            admin.execute("CREATE ROLE opsagent_app LOGIN PASSWORD 'app'")
+        with psycopg.connect(server.url, autocommit=True) as owner:
+            owner.execute(grants[0])
+        url = re.sub(r"//opsagent:[^@]*@", "//opsagent_app:app@", server.url)
+        written = (
+            "from django.utils import timezone\n"
+            "from hubspot_integration.models import Portal\n"
+            "from otp import audit, audit_chain, tasks\n"
+            "from otp.models import OTPSettings\n"
+            "portal = Portal.objects.create(id=1001, installed_at=timezone.now())\n"
+            "OTPSettings.objects.create(portal=portal)\n"
+            "audit.record(portal=portal, at=timezone.now(), actor='x', actor_kind=audit.ActorKind.STAFF,\n"
+            "             action=audit.Action.LOCK_LIFTED)\n"
+            "tasks.delete_old_records()\n"
+        )
+        apps = {**os.environ, "DATABASE_URL": url}
+        subprocess.run([*manage, "shell", "-c", written], cwd=ROOT, env=apps, check=True, capture_output=True)
+        checked = subprocess.run(
+            [*manage, "verify_audit", "--chain"], cwd=ROOT, env=apps, check=True, capture_output=True, text=True
+        )
+        assert checked.stdout.startswith("1001:1:")
+        with psycopg.connect(url, autocommit=True) as app:
+            app.execute("SELECT set_config('opsagent.retention', 'on', false)")
+            for attempt in (
+                "DELETE FROM otp_auditevent",
+                "UPDATE otp_auditevent SET actor = 'nobody'",
+                "TRUNCATE otp_auditevent, otp_auditlink, otp_auditchain",
+                "ALTER TABLE otp_auditevent DISABLE TRIGGER USER",
+                "DROP TRIGGER keep_audit_events ON otp_auditevent",
+                "DROP FUNCTION otp_keep_audit_events() CASCADE",
+                "CREATE OR REPLACE FUNCTION otp_keep_audit_events() RETURNS trigger LANGUAGE sql AS 'SELECT OLD'",
+                "SET session_replication_role = replica",
+                "DELETE FROM otp_auditlink",
+                "UPDATE otp_auditchain SET sequence = 1",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    app.execute(attempt)
+
+
 def test_it_writes_the_secrets_that_compose_mounts(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
 

@@ -19,7 +19,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from hubspot_integration.models import OAuthGrant, Portal, PortalMember
-from otp import activity, audit
+from otp import activity, audit, audit_chain
 from otp.audit import Action, ActorKind
 from otp.models import AuditEvent, DeliveryStatus, EmailTexts, OneTimeCode, OTPSettings, Verification
 from tests import factories
@@ -35,6 +35,7 @@ MARKS = (
     "Texts of portal B",
     str(CONTACT_OF_B),
     "771177",
+    "Bea of portal B called",
 )
 
 
@@ -112,6 +113,12 @@ def world(portal: Portal) -> World:
         portal=b, at=timezone.now(), actor="agent@portal-b.example", actor_kind=ActorKind.AGENT,
         action=Action.CODE_VIEWED, contact_id=CONTACT_OF_B, reference=code.id,
     )  # fmt: skip
+    note = audit.note(portal=b, at=timezone.now(), typed={"why": "Bea of portal B called"}, contact_id=CONTACT_OF_B)
+    audit.record(
+        portal=b, at=timezone.now(), actor="agent@portal-b.example", actor_kind=ActorKind.AGENT,
+        action=Action.CODE_REVEALED, contact_id=CONTACT_OF_B, reference=code.id, detail={"note": str(note)},
+    )  # fmt: skip
+    audit_chain._add_links(list(AuditEvent.objects.filter(portal=b)))
     Verification.objects.create(
         portal=b, contact_id=CONTACT_OF_B, request_key="workflow:check-of-b", source="workflow", code=code,
         result="invalid", reason="wrong_code", attempts_remaining=4, created_at=timezone.now(),
@@ -252,6 +259,10 @@ CALLS: dict[str, tuple[Callable[[World], list[Any]], set[int]] | None] = {
         ],
         {200},
     ),
+    "settings/log/audit/export": (
+        lambda w: [w.admin.post(f"{LOG}/audit/export", {"portal": w.b.id}, secure=True)],
+        {200},
+    ),
     "settings/log/<uuid:reference>": (lambda w: [w.admin.get(f"{LOG}/{w.code.id}", secure=True)], {404}),
     "settings/log/<uuid:reference>/send-again": (
         lambda w: [
@@ -344,8 +355,8 @@ def test_nobody_who_is_not_signed_in_gets_beyond_the_landing_page(world: World) 
         "/settings/", LOG, f"{LOG}/{world.code.id}", f"{LOG}/{world.code.id}/send-again", f"{LOG}/contacts/{CONTACT_OF_B}",
     ):  # fmt: skip
         assert stranger.get(address, secure=True).status_code == 302
-    for address in (f"{LOG}/export", f"{LOG}/contacts/{CONTACT_OF_B}/export"):
+    for address in (f"{LOG}/export", f"{LOG}/audit/export", f"{LOG}/contacts/{CONTACT_OF_B}/export"):
         assert stranger.post(address, secure=True).status_code == 302
-    assert AuditEvent.objects.filter(portal=world.b).count() == 1
+    assert AuditEvent.objects.filter(portal=world.b).count() == 2
     assert OAuthGrant.objects.filter(portal=world.b).exists()
     assert OTPSettings.objects.get(portal=world.b).greeting == "Texts of portal B"

@@ -30,6 +30,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from otp import tasks
 from sandbox.local.servers import postgres
+from tests.audit_log import TABLES
 from tests.hubspot import HubSpot
 from tests.otp.test_generate_otp_action import execution, outputs
 
@@ -153,6 +154,7 @@ def test_it_finds_all_well(healthy: HubSpot) -> None:
     ):
         assert findings[name]["verdict"] == "ok", findings[name]
     assert findings["worker and beat"]["verdict"] == findings["deliveries"]["verdict"] == "ok"
+    assert findings["audit log"]["verdict"] == "ok"
     assert findings["public address"]["verdict"] == "warning"
     assert "an ordinary role" in findings["database"]["seen"]
     assert next(iter(findings)) == "settings"
@@ -211,6 +213,22 @@ def test_it_notices_deliveries_that_wait(healthy: HubSpot) -> None:
     outputs(execution(healthy.connect(store_in_property=True, property_name="otp_code")))
     with time_machine.travel(timezone.now().timestamp() + 60):
         assert "waited for 6" in one("deliveries", "warning")
+
+
+def test_it_notices_audit_lines_that_nobody_chains(healthy: HubSpot) -> None:
+    outputs(execution(healthy.connect()))
+    with time_machine.travel(timezone.now().timestamp() + 660):
+        assert "the first line that is not chained was written 66" in one("audit log", "warning")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_it_notices_that_the_audit_logs_guards_are_off(healthy: HubSpot, table: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        try:
+            assert "is missing or switched off: what is on record is not protected" in one("audit log")
+        finally:
+            cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
 def test_it_notices_a_broker_that_is_away(healthy: HubSpot, no_redis: None) -> None:

@@ -118,6 +118,15 @@ def test_it_tells_which_deliveries_and_how_many_portals_wait(portal: Portal) -> 
     assert value(told, "opsagent_portals", state="disconnected") == 1
 
 
+def test_it_tells_whether_audit_lines_are_chained(portal: Portal) -> None:
+    assert value(scrape(), "opsagent_oldest_unchained_audit_line_seconds") == 0
+    generate.outputs(generate.execution(portal))
+    with time_machine.travel(timezone.now() + dt.timedelta(minutes=11)):
+        assert 660 <= value(scrape(), "opsagent_oldest_unchained_audit_line_seconds") < 700
+        tasks.chain_audit_lines()
+        assert value(scrape(), "opsagent_oldest_unchained_audit_line_seconds") == 0
+
+
 def test_it_tells_when_the_work_was_last_swept_up() -> None:
     assert value(scrape(), "opsagent_last_sweep_timestamp_seconds") == 0
     tasks.requeue_due()

@@ -22,6 +22,7 @@ from otp import activity, audit
 from otp.audit import Action, ActorKind
 from otp.models import (
     AuditEvent,
+    AuditNote,
     ChannelName,
     DeliveryStatus,
     EndReason,
@@ -270,6 +271,10 @@ def test_it_has_words_for_everything() -> None:
 # ---------------------------------------------------------------- one code
 
 
+def noted(portal: Portal, why: str) -> dict[str, str]:
+    return {"note": str(audit.note(portal=portal, at=START, typed={"why": why}, contact_id=501))}
+
+
 def test_a_codes_page_tells_its_story_in_order(portal: Portal, admin: Client) -> None:
     code = code_of(portal, created_at=START, ended=EndReason.USED)
     delivery = factories.DeliveryFactory.create(
@@ -284,7 +289,8 @@ def test_a_codes_page_tells_its_story_in_order(portal: Portal, admin: Client) ->
     )  # fmt: skip
     audit.record(
         portal=portal, at=START + dt.timedelta(seconds=10), actor="agent@company.example", actor_kind=ActorKind.AGENT,
-        action=Action.CODE_REVEALED, contact_id=501, reference=code.id, detail={"why": "Read out by phone"},
+        action=Action.CODE_REVEALED, contact_id=501, reference=code.id,
+        detail=noted(portal, "Read out by phone"),
     )  # fmt: skip
     shown = text_of(admin.get(f"{LOG}/{code.id}", secure=True))
     parts = [
@@ -428,7 +434,7 @@ def test_a_contacts_trail_is_shown_page_by_page_and_exported(portal: Portal) -> 
     for number in range(activity.PAGE_SIZE + 3):
         audit.record(
             portal=portal, at=START, actor=f"agent{number}@company.example", actor_kind=ActorKind.AGENT,
-            action=Action.CODE_REVEALED, contact_id=501, detail={"why": "=call()"},
+            action=Action.CODE_REVEALED, contact_id=501, detail=noted(portal, "=call()"),
         )  # fmt: skip
     audit.record(
         portal=portal, at=START, actor="other@company.example", actor_kind=ActorKind.AGENT,
@@ -448,6 +454,9 @@ def test_a_contacts_trail_is_shown_page_by_page_and_exported(portal: Portal) -> 
     assert rows[0]["Who"] == "boss@company.example"
     assert len(rows) == activity.PAGE_SIZE + 4
     assert rows[1]["Reason given"] == "'=call()"
+    AuditNote.objects.all().delete()
+    assert rows_of(admin.post(f"{path}/export", secure=True))[2]["Reason given"] == "(erased)"
+    assert "Revealed the code: (erased)" in text_of(admin.get(path, secure=True))
 
 
 def test_a_damaged_place_in_a_trail_shows_the_newest(admin: Client, portal: Portal) -> None:

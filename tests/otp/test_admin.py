@@ -17,9 +17,9 @@ from django.utils import timezone
 
 from hubspot_integration.models import OAuthGrant, Portal
 from otp import admin as otp_admin
-from otp import audit
+from otp import audit, audit_chain, portal_settings
 from otp.audit import Action, ActorKind
-from otp.models import AuditEvent, ContactGuard, Delivery, DeliveryStatus, EndReason, OneTimeCode
+from otp.models import AuditEvent, AuditNote, ContactGuard, Delivery, DeliveryStatus, EndReason, OneTimeCode
 from otp.support import Search
 from tests import factories, many_codes
 from tests.hubspot import HubSpot
@@ -185,6 +185,60 @@ def test_a_contacts_page_shows_codes_and_trail(staff: Client, guard: ContactGuar
     page = text_of(staff.get(f"{CONTACTS}{guard.pk}/change/", secure=True))
     assert str(code.id) in page
     assert "agent@company.example: Revealed the code" in page
+
+
+def test_a_reason_is_shown_on_the_codes_page_only_where_looking_is_recorded(
+    staff: Client, guard: ContactGuard, code: OneTimeCode
+) -> None:
+    note = audit.note(portal=guard.portal, at=timezone.now(), typed={"why": "Jane Doe called"}, contact_id=501)
+    audit.record(
+        portal=guard.portal, at=timezone.now(), actor="agent@company.example", actor_kind=ActorKind.AGENT,
+        action=Action.CODE_REVEALED, contact_id=guard.contact_id, reference=code.id, detail={"note": str(note)},
+    )  # fmt: skip
+    line = AuditEvent.objects.get()
+    others = (AUDIT, f"{AUDIT}{line.pk}/change/", CONTACTS, f"{CONTACTS}{guard.pk}/change/", CODES)
+    assert not [path for path in others if "Jane" in text_of(staff.get(path, secure=True))]
+    assert "agent@company.example: Jane Doe called" in text_of(staff.get(f"{CODES}{code.pk}/change/", secure=True))
+    assert AuditEvent.objects.latest("id").action == "address_viewed"
+    AuditNote.objects.all().delete()
+    assert "agent@company.example: (erased)" in text_of(staff.get(f"{CODES}{code.pk}/change/", secure=True))
+
+
+def test_an_audit_lines_page_tells_which_texts_were_changed(staff: Client, portal: Portal) -> None:
+    portal_settings.change(
+        portal=portal, actor="boss@company.example", values={"greeting": "Moin,"}, version=None, now=timezone.now()
+    )
+    page = text_of(staff.get(f"{AUDIT}{AuditEvent.objects.get().pk}/change/", secure=True))
+    assert "greeting: “Hello,” → “Moin,”" in page
+    AuditNote.objects.all().delete()
+    assert "(erased)" in text_of(staff.get(f"{AUDIT}{AuditEvent.objects.get().pk}/change/", secure=True))
+
+
+def test_a_line_of_a_portal_that_is_gone_is_still_shown(staff: Client) -> None:
+    gone = factories.PortalFactory.create()
+    audit.record(portal=gone, at=timezone.now(), actor="x", actor_kind=ActorKind.SYSTEM, action=Action.CODE_VIEWED)
+    line = AuditEvent.objects.get()
+    audit_chain._add_links([line])
+    number = gone.pk
+    gone.delete()
+    assert str(number) in text_of(staff.get(f"{AUDIT}{line.pk}/change/", secure=True))
+    assert found(staff, AUDIT, str(number)) == 1
+
+
+def test_a_portals_audit_log_is_exported_by_whoever_may_see_it_and_that_is_recorded(
+    staff: Client, portal: Portal, code: OneTimeCode
+) -> None:
+    path = f"{PORTALS}{portal.pk}/audit.csv"
+    assert staff.get(path, secure=True).status_code == 302
+    assert path in staff.get(f"{PORTALS}{portal.pk}/change/", secure=True).content.decode()
+    response: Any = staff.post(path, secure=True)
+    (row,) = csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode("utf-8-sig")))
+    assert (row["Who"], row["What"], row["Portal"]) == ("sam", "Exported the audit trail", str(portal.pk))
+    stranger = Client()
+    user = User.objects.create_user("kim", password="a-long-password-of-staff", is_staff=True)
+    stranger.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    assert stranger.post(path, secure=True).status_code == 404
+    assert staff.post(f"{PORTALS}1/audit.csv", secure=True).status_code == 404
 
 
 # ---------------------------------------------------------------- searching

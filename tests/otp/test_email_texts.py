@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from hubspot_integration.models import Portal
-from otp.models import AuditEvent, EmailTexts, OTPSettings
+from otp.models import AuditEvent, AuditNote, EmailTexts, OTPSettings
 from tests import factories
 from tests.otp.test_settings_page import Admin, Page, signed_in
 
@@ -70,7 +70,9 @@ def test_it_records_what_was_changed(admin: Admin) -> None:
     save(admin)
     event = AuditEvent.objects.get()
     assert event.action == "settings_changed"
-    assert event.detail == {"de subject": ["", OWN["subject"]], "de greeting": ["", OWN["greeting"]]}
+    note = AuditNote.objects.get()
+    assert event.detail == {"texts": ["de greeting", "de subject"], "note": str(note.id)}
+    assert json.loads(note.typed) == {"de subject": ["", OWN["subject"]], "de greeting": ["", OWN["greeting"]]}
 
 
 def test_it_never_saves_over_what_another_admin_has_saved(admin: Admin) -> None:

@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 import time_machine
 from cryptography.fernet import Fernet
+from django.db.models import BinaryField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import audit, erasure, services, tasks
+from otp import activity, audit, card, erasure, services, tasks
 from otp.audit import Action, Actor, ActorKind
 from otp.models import (
     AuditEvent,
+    AuditNote,
     ChannelName,
     ContactGuard,
     Delivery,
@@ -56,6 +59,14 @@ def verify(portal: Portal, submitted: str, key: str, contact_id: int = CONTACT) 
     )
 
 
+def reveal(portal: Portal, why: str, contact_id: int = CONTACT) -> None:
+    OTPSettings.objects.update(code_visibility="reveal")
+    card.reveal(
+        agent=card.Agent(portal, "agent@company.example"), contact_id=contact_id, idempotency_key=f"look-{contact_id}",
+        why=why, now=timezone.now(),
+    )  # fmt: skip
+
+
 def test_a_dump_of_the_database_shows_no_trace_of_an_erased_contact(portal: Portal, settings: Any) -> None:
     one = issue(portal, CONTACT, callback_id=None)
     issue(portal, CONTACT + 1, callback_id=None)
@@ -69,6 +80,9 @@ def test_a_dump_of_the_database_shows_no_trace_of_an_erased_contact(portal: Port
         contact_id=CONTACT,
         reference=one.code.id,
     )
+    reveal(portal, "Jane Doe, jane.doe@victim.example, called from +44 20 7946 0000")
+    reveal(portal, "Somebody else", CONTACT + 1)
+    reason = bytes(AuditNote.objects.filter(contact_id=CONTACT).values_list(Cast("typed", BinaryField()), flat=True)[0])
     pseudonym = ContactGuard.objects.get(contact_id=CONTACT).pseudonym
     stored = OneTimeCode.objects.get(contact_id=CONTACT)
     delete_contact(portal)
@@ -79,10 +93,14 @@ def test_a_dump_of_the_database_shows_no_trace_of_an_erased_contact(portal: Port
     assert str(CONTACT) not in dump.replace(str(CONTACT + 1), "")
     assert f"contact{CONTACT}@example.com" not in dump
     assert bytes(stored.digest).hex() not in dump
+    assert reason.hex() not in dump
+    assert "Jane" not in dump
     assert bytes(stored.address_digest).hex() not in dump
     assert not OneTimeCode.objects.filter(contact_id=CONTACT).exists()
     lines = AuditEvent.objects.filter(contact=pseudonym).values_list("action", flat=True)
-    assert {Action.CODE_VIEWED, Action.CONTACT_ERASED} <= set(lines)
+    assert {Action.CODE_VIEWED, Action.CODE_REVEALED, Action.CONTACT_ERASED} <= set(lines)
+    revealed = AuditEvent.objects.filter(action=Action.CODE_REVEALED).order_by("id")
+    assert list(activity.reasons(revealed).values()) == [activity.ERASED, "Somebody else"]
     assert not ErasureRequest.objects.exists()
     assert OneTimeCode.objects.get().contact_id == CONTACT + 1
 

@@ -3,17 +3,20 @@
 import datetime as dt
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 from urllib.parse import quote
 
 import pytest
 import time_machine
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal
-from otp.models import AuditEvent, Delivery, DeliveryStatus, OneTimeCode, OTPSettings, Verification
+from otp import audit
+from otp.models import AuditEvent, AuditNote, Delivery, DeliveryStatus, OneTimeCode, OTPSettings, Verification
 from tests import factories
 from tests.hubspot import HubSpot
 from tests.signing import signed_headers
@@ -322,8 +325,40 @@ def test_it_hides_codes_until_somebody_says_why(card: Card) -> None:
         assert revealed["active"]["code"] == code.code
     event = AuditEvent.objects.get(action="code_revealed")
     assert (event.actor, event.reference) == (AGENT, code.id)
-    assert event.detail == {"why": "No access to the mail", "request": "card:the-same-look"}
+    note = AuditNote.objects.get()
+    assert event.detail == {"note": str(note.id)}
+    assert (note.contact_id, json.loads(note.typed)) == (card.contact, {"why": "No access to the mail"})
     assert card.look()["active"]["code"] is None
+
+
+def test_each_agents_look_at_each_code_is_a_deed_of_its_own(card: Card) -> None:
+    change(card.portal, code_visibility="reveal")
+    card.generate()
+    card.post("reveal", idempotencyKey="one-and-the-same", reason="Mine")
+    Card(card.portal, card.contact, "bob@example.com").post("reveal", idempotencyKey="one-and-the-same", reason="Bob's")
+    change(card.portal, resend_cooldown_seconds=0)
+    card.generate()
+    card.post("reveal", idempotencyKey="one-and-the-same", reason="The next code")
+    lines = AuditEvent.objects.filter(action="code_revealed").order_by("id")
+    assert [line.actor for line in lines] == [AGENT, "bob@example.com", AGENT]
+    assert len({line.reference for line in lines}) == 2
+    assert [what and what["why"] for what in audit.typed_in(lines).values()] == ["Mine", "Bob's", "The next code"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_repetitions_at_the_same_moment_one_is_recorded(card: Card) -> None:
+    change(card.portal, code_visibility="reveal")
+    card.generate()
+
+    def reveal(_: int) -> Any:
+        try:
+            return card.post("reveal", idempotencyKey="the-same-look", reason="No access to the mail")["ok"]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(reveal, range(8)))
+    assert AuditEvent.objects.filter(action="code_revealed").count() == AuditNote.objects.count() == 1
 
 
 def test_a_code_needs_no_eye_to_be_verified(card: Card) -> None:

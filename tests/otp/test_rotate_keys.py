@@ -15,9 +15,9 @@ from django.utils import timezone
 from hubspot_integration.models import OAuthGrant, Portal
 from opsagent import rotation
 from opsagent.encryption import DecryptionError
-from otp import codes, services, tasks
+from otp import audit, codes, services, tasks
 from otp.audit import Actor, ActorKind
-from otp.models import OneTimeCode, Source, Verification, VerificationReason
+from otp.models import AuditNote, OneTimeCode, Source, Verification, VerificationReason
 from tests import factories
 from tests.otp.test_delivery import issue
 
@@ -69,14 +69,17 @@ def test_it_knows_every_encrypted_column() -> None:
         'OneTimeCode."address"',
         'OneTimeCode."code"',
         'OneTimeCode."first_name"',
+        'AuditNote."typed"',
     } <= found
 
 
 def test_the_old_key_can_go_afterwards(portal: Portal, settings: Any) -> None:
     code = issue(portal, 904).code
+    audit.note(portal=portal, at=timezone.now(), typed={"why": "Jane Doe called"}, contact_id=904)
     put_first(settings)
     assert "Everything is under the first key. Remove the others" in rotate(step=1)
     settings.ENCRYPTION_KEYS = [NEW_KEY]
+    assert AuditNote.objects.get().typed == '{"why":"Jane Doe called"}'
     stored = OneTimeCode.objects.get()
     assert (stored.code, stored.address, stored.first_name) == (code.code, "contact904@example.com", "Ada")
     assert OAuthGrant.objects.get().refresh_token == portal.grant.refresh_token

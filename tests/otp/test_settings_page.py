@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 import time_machine
+from django.db.models import CharField, TextField
 from django.test import Client, RequestFactory
 from django.utils import timezone
 from django.views.defaults import bad_request, server_error
@@ -20,8 +21,8 @@ from pytest_django import Settings
 
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, RefusedFeature
 from hubspot_integration.oauth import REQUIRED_SCOPES
-from otp import forms, views
-from otp.models import AuditEvent, OTPSettings
+from otp import forms, portal_settings, views
+from otp.models import AuditEvent, AuditNote, OTPSettings
 from tests import factories, portal_admin
 
 PATH = "/settings/"
@@ -838,11 +839,31 @@ def test_it_records_what_was_changed_from_what_to_what(admin: Admin) -> None:
     event = AuditEvent.objects.get()
     assert (event.portal, event.actor_kind, event.action) == (admin.portal, "admin", "settings_changed")
     assert "@company.example" in event.actor
+    note = AuditNote.objects.get()
     assert event.detail == {
         "code_length": [6, 8],
-        "body_text": ["Your one-time verification code is:", "x" * 80 + "…"],
         "portal_limit_minute": [None, 7],
+        "texts": ["body_text"],
+        "note": str(note.id),
     }
+    assert json.loads(note.typed) == {"body_text": ["Your one-time verification code is:", "x" * 80 + "…"]}
+
+
+def test_no_text_that_somebody_types_stands_in_the_audit_log(admin: Admin) -> None:
+    typed = {
+        field.name
+        for field in OTPSettings._meta.get_fields()
+        if isinstance(field, CharField | TextField) and not field.choices
+    }
+    picked = {"property_name", "email_property", "default_language"}
+    for name in typed - picked:
+        value = "jane.doe@victim.example"
+        portal_settings.change(
+            portal=admin.portal, actor="boss", values={name: value}, version=None, now=timezone.now()
+        )
+    details = json.dumps(list(AuditEvent.objects.values_list("detail", flat=True)))
+    assert "jane.doe" not in details
+    assert all(name in details for name in typed - picked)
 
 
 # ---------------------------------------------------------------- limits
