@@ -7,9 +7,7 @@ from django.utils import timezone
 
 from hubspot_integration.models import OAuthGrant, Portal
 from otp.models import OTPSettings
-from sandbox.local.control import Control, eventually
-
-__all__ = ["HubSpot", "eventually"]
+from sandbox.local.control import Control
 
 
 class HubSpot(Control):

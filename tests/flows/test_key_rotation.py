@@ -4,7 +4,6 @@ import itertools
 import json
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -19,8 +18,8 @@ from hubspot_integration.models import Portal
 from sandbox.local.administrator import Administrator
 from sandbox.local.control import Control
 from sandbox.local.system import CLIENT_SECRET, System
+from sandbox.local.waiting import PATIENCE, eventually
 from tests import environment
-from tests.hubspot import eventually
 from tests.otp import test_generate_otp_action, test_verify_otp_action
 from tests.signing import signed_headers
 
@@ -55,7 +54,7 @@ class Load:
     def go_on(self, rounds: int = 15) -> None:
         """Wait for some more codes to be generated and verified."""
         enough = self.done + rounds
-        eventually(lambda: self.done >= enough or self.problems, seconds=60)
+        eventually(lambda: self.done >= enough or self.problems)
 
     def issue(self) -> tuple[int, str]:
         """Have a code generated; return contact and code."""
@@ -93,9 +92,9 @@ class Load:
             headers = signed_headers(path, body, secret=self.secret, base_url=self._base_url)
             headers["Content-Type"] = "application/json"
             try:
-                answer = httpx.post(self._slots[attempt % 2] + path, content=body, headers=headers, timeout=30)
+                answer = httpx.post(self._slots[attempt % 2] + path, content=body, headers=headers, timeout=PATIENCE)
             except httpx.TransportError:  # this one is being restarted
-                time.sleep(0.05)
+                self._stop.wait(0.05)
                 continue
             if answer.status_code != 200:
                 self.problems.append(f"{path}: {answer.status_code}")
@@ -157,7 +156,7 @@ def test_no_verification_and_no_signature_fails_while_every_key_is_rotated(first
             if "web" in system.processes:
                 system.kill("web", signal.SIGTERM)
             system.start("web")
-            eventually(lambda slot=slot: answers(slot), seconds=60)  # type: ignore[misc]
+            until_it_answers(slot)
             load.go_on()  # old and new side by side
         first.kill("worker", signal.SIGTERM)
         first.start("worker")
@@ -169,7 +168,7 @@ def test_no_verification_and_no_signature_fails_while_every_key_is_rotated(first
         admin.save_settings(send_email=True, wait_until_delivered=False)
         try:
             second.start("web")
-            eventually(lambda: answers(slots[1]), seconds=60)
+            until_it_answers(slots[1])
             with Load(portal["portalId"], first.app_url, slots) as load:
                 kept = [load.issue() for _ in range(5)]
                 load.go_on()
@@ -191,8 +190,6 @@ def test_no_verification_and_no_signature_fails_while_every_key_is_rotated(first
     assert "DecryptionError" not in first.log("web") + first.log("worker") + second.log("web")
 
 
-def answers(slot: str) -> bool:
-    try:
-        return httpx.get(f"{slot}/healthz", timeout=2).is_success
-    except httpx.TransportError:
-        return False
+def until_it_answers(slot: str) -> None:
+    """Wait until a web process is there."""
+    eventually(lambda: httpx.get(f"{slot}/healthz", timeout=10).is_success)

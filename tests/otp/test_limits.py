@@ -17,8 +17,8 @@ from otp.endpoints.generate_otp_action import _in_words
 from otp.models import EndReason, OneTimeCode, OTPSettings, Source
 from otp.services import Issued, Limit, Overrides, RateLimited
 from tests import factories
+from tests.concurrently import at_once
 from tests.otp.test_generate_otp_action import PATH, execution, outputs
-from tests.otp.test_verify_otp_action import at_once
 from tests.signing import post_signed
 
 START = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
