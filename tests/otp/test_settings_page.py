@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -23,6 +22,7 @@ from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, 
 from hubspot_integration.oauth import REQUIRED_SCOPES
 from otp import forms, views
 from otp.models import AuditEvent, OTPSettings
+from sandbox.local.waiting import PATIENCE
 from tests import factories
 
 PATH = "/settings/"
@@ -110,14 +110,14 @@ class HubSpot:
     refresh_failure: tuple[int, dict[str, Any]] | None = None
     creation_failure: tuple[int, dict[str, Any]] | None = None
     groups: set[str] = field(default_factory=set)
-    delay: float = 0.0
+    speaks: threading.Event = field(default_factory=threading.Event)
 
     def add(self, name: str, label: str, **changes: Any) -> None:
         self.properties[name] = contact_property(name, label, **changes)
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         self.calls.append(f"{method} {path}")
-        time.sleep(self.delay)
+        self.speaks.wait(PATIENCE)
         if path == "/oauth/2026-09/token":
             return self.refresh_failure or (200, {"access_token": "new", "refresh_token": "new", "expires_in": 1800})
         if self.failure:
@@ -147,6 +147,7 @@ class HubSpot:
 @pytest.fixture
 def hubspot(settings: Settings) -> Iterator[HubSpot]:
     fake = HubSpot()
+    fake.speaks.set()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -174,6 +175,7 @@ def hubspot(settings: Settings) -> Iterator[HubSpot]:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield fake
+        fake.speaks.set()
         server.shutdown()
         thread.join()
 
@@ -904,7 +906,7 @@ def test_it_waits_three_seconds_at_most(admin: Admin, hubspot: HubSpot, monkeypa
     assert (views.LIST_TIMEOUT, forms.LOOKUP_TIMEOUT) == (3.0, 3.0)
     monkeypatch.setattr(views, "LIST_TIMEOUT", 0.2)
     monkeypatch.setattr(forms, "LOOKUP_TIMEOUT", 0.2)
-    hubspot.delay = 1.0  # an answer that came would be shown
+    hubspot.speaks.clear()  # an answer that came would be shown
     assert "HubSpot did not answer" in admin.opens().text
     assert admin.syncs().text.count("HubSpot did not answer") == 2
     assert "could not be checked" in admin.fails_to_save({"HubSpot Property Name": "brand_new"}).text
