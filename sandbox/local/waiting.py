@@ -40,7 +40,7 @@ def eventually(look: Callable[[], T], wanted: Callable[[T], object] = bool, *, s
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def becomes(look: Callable[[], T], expected: T) -> None:
+def becomes(look: Callable[[], object], expected: object) -> None:
     """Wait until `look` gives what is expected; fail as an assertion of equality would, showing both."""
     try:
         eventually(look, lambda found: found == expected)

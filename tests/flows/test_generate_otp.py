@@ -206,7 +206,7 @@ def _watch_redis(system: System) -> Callable[[], str]:
     listening = threading.Event()
 
     def listen() -> None:
-        with Redis.from_url(system.redis_url, socket_timeout=PATIENCE) as redis, redis.monitor() as monitor:  # type: ignore[no-untyped-call]
+        with Redis.from_url(system.redis_url, socket_timeout=PATIENCE) as redis, redis.monitor() as monitor:
             listening.set()
             while not lines or end not in lines[-1]:
                 lines.append(str(monitor.next_command()))
