@@ -33,7 +33,7 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
     return [given[number] for number in range(len(calls))]
 
 
-def until_somebody_waits_for_us() -> None:
+def until_somebody_waits_for_a_lock() -> None:
     """Return when another connection waits for a row or lock that this one holds."""
 
     def waits() -> bool:

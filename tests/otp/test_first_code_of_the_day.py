@@ -13,7 +13,7 @@ from otp import services
 from otp.models import ContactGuard, Delivery, OneTimeCode, OTPSettings
 from otp.services import issuing
 from tests import factories
-from tests.concurrently import at_once, until_somebody_waits_for_us
+from tests.concurrently import at_once, until_somebody_waits_for_a_lock
 from tests.otp.test_generate_otp_action import execution, outputs
 from tests.otp.test_limits import error, generate, limit
 
@@ -159,6 +159,6 @@ def test_it_waits_for_whoever_was_first_and_counts_that_code(portal: Portal, *, 
         services.lock_contact(portal_id=portal.id, contact_id=904)
         factories.OneTimeCodeFactory.create(portal=portal, contact_id=904)
         thread.start()
-        until_somebody_waits_for_us()
+        until_somebody_waits_for_a_lock()
     thread.join()
     assert answers == ["rate_limited"]

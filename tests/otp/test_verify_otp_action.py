@@ -16,7 +16,7 @@ from otp.audit import Actor, ActorKind
 from otp.models import AuditEvent, ContactGuard, EndReason, OneTimeCode, Source, Verification
 from otp.services import verifying
 from tests import factories
-from tests.concurrently import at_once, until_somebody_waits_for_us
+from tests.concurrently import at_once, until_somebody_waits_for_a_lock
 from tests.otp import test_generate_otp_action as generate
 from tests.otp.test_codes import DIGIT_SYSTEMS
 from tests.signing import post_signed
@@ -607,7 +607,7 @@ def test_it_counts_when_the_customer_answered_whatever_the_sweep_did_meanwhile(a
     with transaction.atomic():
         OneTimeCode.objects.all().end(EndReason.EXPIRED, timezone.now())
         verifying.start()
-        until_somebody_waits_for_us()
+        until_somebody_waits_for_a_lock()
     verifying.join()
     assert (answer["otp_result"], answer["otp_reason"]) == ("valid", "verified")
     row = OneTimeCode.objects.get()
@@ -766,6 +766,6 @@ def test_it_waits_for_whoever_was_first_and_sees_that_the_code_is_used(ada: Cust
         services.lock_contact(portal_id=ada.portal.id, contact_id=904)
         OneTimeCode.objects.all().end(EndReason.USED, timezone.now())
         thread.start()
-        until_somebody_waits_for_us()
+        until_somebody_waits_for_a_lock()
     thread.join()
     assert answers[0][:2] == ("invalid", "already_used")

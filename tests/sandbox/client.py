@@ -12,6 +12,8 @@ import httpx
 
 from sandbox.local.waiting import PATIENCE, eventually
 
+__all__ = ["Process", "Sandbox", "eventually"]
+
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 APP_ID: Final = 1_234_444
 CLIENT_ID: Final = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
