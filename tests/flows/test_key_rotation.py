@@ -19,11 +19,11 @@ from sandbox.local.administrator import Administrator
 from sandbox.local.control import Control
 from sandbox.local.system import CLIENT_SECRET, System
 from sandbox.local.waiting import PATIENCE, eventually
-from tests import environment
-from tests.otp import test_generate_otp_action, test_verify_otp_action
+from tests import environment, generating
+from tests.otp import test_verify_otp_action
 from tests.signing import signed_headers
 
-GENERATE, VERIFY = test_generate_otp_action.PATH, test_verify_otp_action.PATH
+GENERATE, VERIFY = generating.PATH, test_verify_otp_action.PATH
 DATABASE = "opsagent_rotation"
 THREADS = 3
 
@@ -60,7 +60,7 @@ class Load:
         """Have a code generated; return contact and code."""
         number = next(self._numbers)
         target = {"objectId": number, "objectType": "CONTACT", "properties": {"firstname": "Ada"}}
-        payload = test_generate_otp_action.execution(
+        payload = generating.execution(
             self._portal, callbackId=f"generate-{number}", object=target, inputs={"email": address(number)}
         )
         outputs = self._post(GENERATE, payload)

@@ -32,8 +32,8 @@ from opsagent import encryption
 from otp import tasks
 from sandbox.local.servers import postgres
 from sandbox.local.waiting import PATIENCE
+from tests.generating import execution, outputs
 from tests.hubspot import HubSpot
-from tests.otp.test_generate_otp_action import execution, outputs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from hubspot_integration.models import Portal
 from otp.models import OTPSettings
-from tests.otp.test_generate_otp_action import execution, outputs
+from tests.generating import execution, outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["/", "/hubspot/oauth/callback?error=access_denied"]

@@ -20,8 +20,8 @@ from opsagent import broker, metrics
 from otp import tasks
 from otp.models import ChannelName, OTPSettings
 from tests import factories
+from tests import generating as generate
 from tests.hubspot import HubSpot
-from tests.otp import test_generate_otp_action as generate
 from tests.otp import test_verify_otp_action as verify
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,8 +14,7 @@ from otp.models import ContactGuard, Delivery, OneTimeCode, OTPSettings
 from otp.services import issuing
 from tests import factories
 from tests.concurrently import at_once, until_somebody_waits_for_a_lock
-from tests.otp.test_generate_otp_action import execution, outputs
-from tests.otp.test_limits import error, generate, limit
+from tests.generating import error, execution, generate, limit, outputs
 
 FIRST = iter(range(1000, 2000))
 

@@ -16,8 +16,8 @@ from otp.audit import Actor, ActorKind
 from otp.models import AuditEvent, ContactGuard, EndReason, OneTimeCode, Source, Verification
 from otp.services import verifying
 from tests import factories
+from tests import generating as generate
 from tests.concurrently import at_once, until_somebody_waits_for_a_lock
-from tests.otp import test_generate_otp_action as generate
 from tests.otp.test_codes import DIGIT_SYSTEMS
 from tests.signing import post_signed
 
