@@ -30,7 +30,7 @@ demo: $(READY) ## run everything on this machine and do the job once before your
 test: $(READY) ## all tests, on real PostgreSQL and Valkey
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
-check: $(READY) $(CARD_READY) ## everything that "clean" means: format, lint, types, imports, migrations, deployment, the HubSpot project, tests
+check: $(READY) $(CARD_READY) ## everything that "clean" means: format, lint, types, imports, migrations, deployment, the HubSpot project, known vulnerabilities, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
@@ -38,7 +38,11 @@ check: $(READY) $(CARD_READY) ## everything that "clean" means: format, lint, ty
 	$(BIN)/python -m tests.checked_settings makemigrations --check --dry-run
 	$(BIN)/python -m tests.checked_settings check --deploy --fail-level WARNING
 	npm --prefix $(PROJECT) run --silent check
+	@$(MAKE) --no-print-directory audit
 	@$(MAKE) --no-print-directory test
+
+audit: $(READY) ## look the locked packages up among known vulnerabilities; where that cannot be done, say so
+	@$(BIN)/python -m tests.known_vulnerabilities
 
 fix: $(READY) ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .
@@ -60,4 +64,4 @@ lock: $(READY) ## resolve requirements*.in into pinned, hashed requirements*.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
-.PHONY: help demo test check fix e2e faults bench texts lock
+.PHONY: help demo test check audit fix e2e faults bench texts lock

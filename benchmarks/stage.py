@@ -19,7 +19,8 @@ from psycopg import sql
 from redis import Redis
 
 from sandbox.local import servers
-from sandbox.local.system import ROOT, System, free_port
+from sandbox.local.ports import free_port
+from sandbox.local.system import ROOT, System
 
 T = TypeVar("T")
 START_SECONDS: Final = 60

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
@@ -12,12 +13,26 @@ from redis import Redis
 
 from hubspot_integration import budget
 from hubspot_integration.models import Portal
-from opsagent import broker, throttling
+from opsagent import broker, metrics, throttling
 from otp import tasks
 from sandbox.local import system
 from sandbox.local.system import System
 from tests import factories
 from tests.hubspot import HubSpot
+
+# How long an example takes says what else the machine does.
+hypothesis.settings.register_profile(
+    "whatever-else-runs", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("whatever-else-runs")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _counts_leave_when_asked() -> Iterator[None]:
+    """Keep what one test has counted from arriving in Redis during another: a thread brings it there by the clock."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "FLUSH_SECONDS", 3600.0)
+        yield
 
 
 @pytest.fixture(scope="session")

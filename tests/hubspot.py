@@ -7,9 +7,10 @@ from django.utils import timezone
 
 from hubspot_integration.models import OAuthGrant, Portal
 from otp.models import OTPSettings
-from sandbox.local.control import Control, eventually
+from sandbox.local.control import Control
+from sandbox.local.waiting import becomes, eventually
 
-__all__ = ["HubSpot", "eventually"]
+__all__ = ["HubSpot", "becomes", "eventually"]
 
 
 class HubSpot(Control):

@@ -1,5 +1,6 @@
 """What is true of the repository as a whole."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -26,12 +27,27 @@ def texts(*suffixes: str) -> list[tuple[Path, str]]:
 
 def test_nothing_is_left_unfinished_or_skipped() -> None:
     words = re.compile(
-        r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|pytest\.(?:mark\.)?(?:skip|xf" + r"ail)|unittest\.skip"
+        r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|WI" + r"P|HA" + r"CK|TB" + r"D)\b"
+        r"|pytest\.(?:mark\.)?(?:skip|xf"
+        + r"ail|importor"
+        + r"skip)|unittest\.skip|\b(?:it|test|describe)\.(?:skip|only)\b"
     )
     marked = [
-        str(path.relative_to(ROOT)) for path, text in texts(".py", ".ts", ".tsx", ".html", ".md") if words.search(text)
+        str(path.relative_to(ROOT))
+        for path, text in texts(".py", ".ts", ".tsx", ".jsx", ".mjs", ".html", ".md", ".toml", ".yml", ".sh")
+        if words.search(text)
     ]
     assert marked == []
+
+
+def test_no_test_sleeps_or_waits_for_a_fixed_time() -> None:
+    """What takes its time is waited for with `sandbox.local.waiting`, or held and let go: a busy machine needs longer."""
+    pauses = re.compile(r"\b(?:time|asyncio)\.sle" + r"ep\(|\.wait_for_time" + r"out\(")
+    tests = ROOT / "tests"
+    hasty = [
+        str(path.relative_to(ROOT)) for path, text in texts(".py") if tests in path.parents and pauses.search(text)
+    ]
+    assert hasty == []
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:
@@ -76,3 +92,12 @@ def test_every_adr_says_what_was_decided_and_what_follows() -> None:
     for path in sorted((ROOT / "docs" / "adr").glob("*.md")):
         text = path.read_text()
         assert all(part in text for part in ("**Status**", "**Context.**", "**Decision.**", "**Consequences.**")), path
+
+
+@pytest.mark.parametrize("folder", ["hubspot_integration/project", "sandbox/card_host"])
+def test_every_npm_package_is_pinned_to_the_version_that_is_locked(folder: str) -> None:
+    wanted = json.loads((ROOT / folder / "package.json").read_text())
+    locked = json.loads((ROOT / folder / "package-lock.json").read_text())["packages"]
+    for name, version in {**wanted["dependencies"], **wanted.get("devDependencies", {})}.items():
+        assert version == locked[f"node_modules/{name}"]["version"], name
+    assert all(package.get("integrity") for place, package in locked.items() if place)

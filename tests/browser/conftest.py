@@ -9,14 +9,24 @@ from typing import Any, Final
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 from sandbox.local import cards
 from sandbox.local.system import ROOT, System
-from tests.flows.conftest import _processes, hubspot, system
+from sandbox.local.waiting import PATIENCE
+from tests.flows.conftest import _patient_flush, _processes, hubspot, system
 from tests.hubspot import HubSpot
 
-__all__ = ["_processes", "hubspot", "system"]
+__all__ = ["_patient_flush", "_processes", "hubspot", "system"]
 
 Visit = Callable[..., Page]
 
@@ -26,7 +36,8 @@ PACKAGES = ("chromium", "fonts-liberation")
 
 @pytest.fixture(scope="session")
 def browser(_cards: None) -> Iterator[Browser]:
-    """Chromium, headless."""
+    """Chromium, headless; whatever a test expects has time to come."""
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         # Started by root, as in a container, it cannot make its own sandbox.
         running = playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
@@ -84,6 +95,7 @@ def visit(browser: Browser, system: System, hubspot: HubSpot) -> Iterator[Visit]
             java_script_enabled=javascript,
         )
         contexts.append(context)
+        context.set_default_timeout(PATIENCE * 1000)
         page = context.new_page()
         page.on("pageerror", lambda error: mistakes.append(str(error)))
         page.on("console", hear)

@@ -16,9 +16,10 @@ from hubspot_integration.models import Portal
 from otp.audit import Action
 from otp.models import AuditEvent, ContactGuard, Delivery, DeliveryStatus
 from sandbox.local.system import System
+from sandbox.local.waiting import eventually
 from tests import factories
 from tests.browser.conftest import Visit, has_icon, overflow, violations
-from tests.hubspot import HubSpot, eventually
+from tests.hubspot import HubSpot
 from tests.staff import PASSWORD, forget_used_tokens, token_of, with_app
 
 pytestmark = pytest.mark.browser

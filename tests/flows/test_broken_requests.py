@@ -14,7 +14,7 @@ from django.urls import get_resolver
 from hubspot_integration import client
 from hubspot_integration.models import Portal
 from otp.models import AuditEvent, Delivery, ErasureRequest, OneTimeCode, OTPSettings, Verification
-from tests.otp.test_generate_otp_action import execution
+from tests.generating import execution
 from tests.otp.test_otp_card import address
 from tests.signing import post_signed, signed_headers
 

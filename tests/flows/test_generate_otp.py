@@ -2,6 +2,7 @@
 
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from hubspot_integration.models import OAuthGrant, Portal
 from otp.models import ChannelName, Delivery, DeliveryStatus, OneTimeCode
 from sandbox.local import servers
 from sandbox.local.system import System
-from tests.hubspot import HubSpot, eventually
+from sandbox.local.waiting import PATIENCE, becomes, eventually
+from tests.hubspot import HubSpot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,12 +37,17 @@ def enrol(hubspot: HubSpot, portal: Portal, contact_ids: list[int], **more: Any)
 
 def finished(hubspot: HubSpot, callback_id: str) -> dict[str, Any]:
     """Wait for the end of an execution and return it."""
+    return until(hubspot, callback_id, lambda execution: execution["finishedAt"])
 
-    def look() -> dict[str, Any]:
-        execution: dict[str, Any] = hubspot.get(f"/executions/{callback_id}")
-        return execution if execution["finishedAt"] else {}
 
-    return eventually(look, seconds=60)
+def until(hubspot: HubSpot, callback_id: str, wanted: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """Wait until an execution is as wanted and return it."""
+    return eventually(lambda: hubspot.get(f"/executions/{callback_id}"), wanted)
+
+
+def statuses() -> dict[str, str]:
+    """Return the status of every channel's delivery. The worker writes one down after HubSpot or the mailbox has it."""
+    return dict(Delivery.objects.values_list("channel", "status"))
 
 
 def test_it_brings_one_code_to_every_place(system: System, hubspot: HubSpot) -> None:
@@ -70,29 +77,34 @@ def test_it_brings_one_code_to_every_place(system: System, hubspot: HubSpot) -> 
 
     row = OneTimeCode.objects.get()
     assert (str(row.id), row.code, row.contact_id) == (outputs["otp_reference"], code, contact["contactId"])
-    assert dict(Delivery.objects.values_list("channel", "status")) == {
-        ChannelName.CONTACT_PROPERTY: DeliveryStatus.SENT,
-        ChannelName.EMAIL: DeliveryStatus.SENT,
-        ChannelName.WORKFLOW_COMPLETION: DeliveryStatus.SENT,
-        ChannelName.WORKFLOW_CONFIRMATION: DeliveryStatus.PENDING,  # due in a minute
-        ChannelName.PROPERTY_CLEARING: DeliveryStatus.PENDING,  # due when the code ends
-    }
+    becomes(
+        statuses,
+        {
+            ChannelName.CONTACT_PROPERTY: DeliveryStatus.SENT,
+            ChannelName.EMAIL: DeliveryStatus.SENT,
+            ChannelName.WORKFLOW_COMPLETION: DeliveryStatus.SENT,
+            ChannelName.WORKFLOW_CONFIRMATION: DeliveryStatus.PENDING,  # due in a minute
+            ChannelName.PROPERTY_CLEARING: DeliveryStatus.PENDING,  # due when the code ends
+        },
+    )
 
 
-def test_it_completes_no_sooner_than_two_seconds_after_its_answer(system: System, hubspot: HubSpot) -> None:
+def test_it_completes_no_sooner_than_two_seconds_after_it_was_asked(system: System, hubspot: HubSpot) -> None:
     portal = hubspot.connect(**EVERYTHING)
     (callback_id,) = enrol(hubspot, portal, [hubspot.contacts(portal.id)[0]["contactId"]])
     execution = finished(hubspot, callback_id)
-    assert execution["completions"][0]["at"] - execution["answeredAt"] >= 1_900
+    assert execution["completions"][0]["at"] - execution["attempts"][0]["startedAt"] >= 2_000
 
 
 def test_it_answers_24_simultaneous_deliveries_of_one_execution_with_one_code(system: System, hubspot: HubSpot) -> None:
     portal = hubspot.connect(**EVERYTHING)
     contact = hubspot.contacts(portal.id)[0]
+    held = hubspot.fault("smtp.rcpt", "hold")  # so that nothing is settled before the last copy is answered
     (callback_id,) = enrol(hubspot, portal, [contact["contactId"]], copies=24)
+    answered = until(hubspot, callback_id, lambda one: [attempt["status"] for attempt in one["attempts"]] == [200] * 24)
+    assert {attempt["outputFields"]["hs_execution_state"] for attempt in answered["attempts"]} == {"BLOCK"}
+    hubspot.release(held)
     execution = finished(hubspot, callback_id)
-    assert [attempt["status"] for attempt in execution["attempts"]] == [200] * 24
-    assert {attempt["outputFields"]["hs_execution_state"] for attempt in execution["attempts"]} == {"BLOCK"}
 
     late = hubspot.post("/duplicates", callbackId=callback_id, times=24)["attempts"]
     final = {**execution["outputFields"], "hs_execution_state": "SUCCESS"}
@@ -102,16 +114,18 @@ def test_it_answers_24_simultaneous_deliveries_of_one_execution_with_one_code(sy
     assert execution["outputFields"]["otp_code"] == code.code
     assert hubspot.writes(portal.id, contact["contactId"]) == [code.code]
     assert len(hubspot.mails()) == 1
-    assert Delivery.objects.count() == 5  # property and its clearing, mail, completion and its confirmation
+    becomes(Delivery.objects.count, 5)  # property and its clearing, mail, completion and its confirmation
 
 
 def test_it_answers_without_waiting_for_hubspot_or_the_mail_server(system: System, hubspot: HubSpot) -> None:
     portal = hubspot.connect(**EVERYTHING)
-    for route in ("contacts.batch_update", "smtp.rcpt"):
-        hubspot.fault(route, "slow", seconds=3)
+    held = [hubspot.fault(route, "hold") for route in ("contacts.batch_update", "smtp.rcpt")]
     (callback_id,) = enrol(hubspot, portal, [hubspot.contacts(portal.id)[0]["contactId"]])
-    eventually(lambda: hubspot.get(f"/executions/{callback_id}")["answeredAt"], seconds=2.5)
-    finished(hubspot, callback_id)
+    answered = until(hubspot, callback_id, lambda execution: execution["answeredAt"])  # while nobody answers us
+    assert answered["state"] == "BLOCKED"
+    for fault in held:
+        hubspot.release(fault)
+    assert finished(hubspot, callback_id)["state"] == "SUCCESS"
 
 
 @pytest.mark.parametrize("route", ["contacts.batch_update", "smtp.rcpt", "callbacks.complete"])
@@ -124,6 +138,8 @@ def test_it_delivers_everything_once_although_a_worker_is_killed_in_the_middle(
     held = hubspot.fault(route, "hold", **match)
     callbacks = enrol(hubspot, portal, [contact["contactId"] for contact in contacts])
     eventually(lambda: hubspot.fired(held))
+    if route != "smtp.rcpt":  # or the kill may meet a mail between the server's OK and our record: that one comes twice
+        becomes(Delivery.objects.filter(channel=ChannelName.EMAIL, status=DeliveryStatus.SENT).count, len(contacts))
     system.kill("worker")
     hubspot.release(held)
     system.start("worker")
@@ -143,7 +159,7 @@ def test_it_delivers_what_redis_forgot(system: System, hubspot: HubSpot) -> None
     system.kill("worker")
     callbacks = enrol(hubspot, portal, [contact["contactId"] for contact in contacts])
     for callback_id in callbacks:
-        eventually(lambda callback_id=callback_id: hubspot.get(f"/executions/{callback_id}")["answeredAt"])  # type: ignore[misc]
+        until(hubspot, callback_id, lambda execution: execution["answeredAt"])
     with Redis.from_url(system.redis_url) as redis:
         redis.flushdb()
     system.start("worker")
@@ -183,27 +199,27 @@ def _stands_alone(code: str, text: str) -> bool:
     return re.search(rf"(?<![\w.-]){re.escape(code)}(?![\w.-])", text) is not None
 
 
-def _watch_redis(system: System) -> Any:
-    """Record every command that Redis is sent; return a function that ends it and gives the text."""
-    redis = Redis.from_url(system.redis_url, socket_timeout=1)
+def _watch_redis(system: System) -> Callable[[], str]:
+    """Record every command that Redis is sent from now on; return a function that ends it and gives the text."""
+    end = "that-was-all-for-this-test"
     lines: list[str] = []
-    done = threading.Event()
+    listening = threading.Event()
 
     def listen() -> None:
-        with redis.monitor() as monitor:  # type: ignore[no-untyped-call]
-            while not done.is_set():
-                try:
-                    lines.append(str(monitor.next_command()))
-                except Exception:  # noqa: BLE001 (the time-out that lets the thread end)
-                    continue
+        with Redis.from_url(system.redis_url, socket_timeout=PATIENCE) as redis, redis.monitor() as monitor:
+            listening.set()
+            while not lines or end not in lines[-1]:
+                lines.append(str(monitor.next_command()))
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
+    assert listening.wait(PATIENCE)
 
     def finish() -> str:
-        done.set()
-        thread.join(5)
-        redis.close()
+        with Redis.from_url(system.redis_url) as redis:
+            redis.echo(end)
+        thread.join(PATIENCE)
+        assert end in lines[-1], "Redis was not listened to until the end"
         return "\n".join(lines)
 
     return finish

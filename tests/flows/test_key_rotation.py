@@ -4,7 +4,6 @@ import itertools
 import json
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -21,12 +20,12 @@ from opsagent.encryption import FORMAT, bound_to, decrypt, new_permit
 from sandbox.local.administrator import Administrator
 from sandbox.local.control import Control
 from sandbox.local.system import CLIENT_SECRET, System
-from tests import environment
-from tests.hubspot import eventually
-from tests.otp import test_generate_otp_action, test_verify_otp_action
+from sandbox.local.waiting import PATIENCE, eventually
+from tests import environment, generating
+from tests.otp import test_verify_otp_action
 from tests.signing import signed_headers
 
-GENERATE, VERIFY = test_generate_otp_action.PATH, test_verify_otp_action.PATH
+GENERATE, VERIFY = generating.PATH, test_verify_otp_action.PATH
 DATABASE = "opsagent_rotation"
 THREADS = 3
 
@@ -57,13 +56,13 @@ class Load:
     def go_on(self, rounds: int = 15) -> None:
         """Wait for some more codes to be generated and verified."""
         enough = self.done + rounds
-        eventually(lambda: self.done >= enough or self.problems, seconds=60)
+        eventually(lambda: self.done >= enough or self.problems)
 
     def issue(self) -> tuple[int, str]:
         """Have a code generated; return contact and code."""
         number = next(self._numbers)
         target = {"objectId": number, "objectType": "CONTACT", "properties": {"firstname": "Ada"}}
-        payload = test_generate_otp_action.execution(
+        payload = generating.execution(
             self._portal, callbackId=f"generate-{number}", object=target, inputs={"email": address(number)}
         )
         outputs = self._post(GENERATE, payload)
@@ -95,9 +94,9 @@ class Load:
             headers = signed_headers(path, body, secret=self.secret, base_url=self._base_url)
             headers["Content-Type"] = "application/json"
             try:
-                answer = httpx.post(self._slots[attempt % 2] + path, content=body, headers=headers, timeout=30)
+                answer = httpx.post(self._slots[attempt % 2] + path, content=body, headers=headers, timeout=PATIENCE)
             except httpx.TransportError:  # this one is being restarted
-                time.sleep(0.05)
+                self._stop.wait(0.05)
                 continue
             if answer.status_code != 200:
                 self.problems.append(f"{path}: {answer.status_code}")
@@ -159,7 +158,7 @@ def test_no_verification_and_no_signature_fails_while_every_key_is_rotated(first
             if "web" in system.processes:
                 system.kill("web", signal.SIGTERM)
             system.start("web")
-            eventually(lambda slot=slot: answers(slot), seconds=60)  # type: ignore[misc]
+            until_it_answers(slot)
             load.go_on()  # old and new side by side
         first.kill("worker", signal.SIGTERM)
         first.start("worker")
@@ -171,7 +170,7 @@ def test_no_verification_and_no_signature_fails_while_every_key_is_rotated(first
         admin.save_settings(send_email=True, wait_until_delivered=False)
         try:
             second.start("web")
-            eventually(lambda: answers(slots[1]), seconds=60)
+            until_it_answers(slots[1])
             with Load(portal["portalId"], first.app_url, slots) as load:
                 kept = [load.issue() for _ in range(5)]
                 load.go_on()
@@ -237,8 +236,6 @@ def unbound(system: System) -> int:
     return count
 
 
-def answers(slot: str) -> bool:
-    try:
-        return httpx.get(f"{slot}/healthz", timeout=2).is_success
-    except httpx.TransportError:
-        return False
+def until_it_answers(slot: str) -> None:
+    """Wait until a web process is there."""
+    eventually(lambda: httpx.get(f"{slot}/healthz", timeout=10).is_success)

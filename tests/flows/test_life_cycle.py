@@ -7,9 +7,10 @@ from hubspot_integration.models import OAuthGrant, Portal
 from otp.models import AuditEvent, ErasureRequest, OneTimeCode, OTPSettings
 from sandbox.local import servers
 from sandbox.local.system import System
+from sandbox.local.waiting import becomes, eventually
 from tests import environment, factories
 from tests.flows.test_generate_otp import EVERYTHING, enrol, finished
-from tests.hubspot import HubSpot, eventually
+from tests.hubspot import HubSpot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,11 +37,11 @@ def test_a_contact_deleted_for_privacy_leaves_no_trace(system: System, hubspot: 
     ]
     assert all(trace in dump() for trace in traces if "@" not in trace)
     hubspot.delete(f"/portals/{portal.id}/contacts/{contact['contactId']}", privacy=True)
-    eventually(lambda: not OneTimeCode.objects.filter(contact_id=contact["contactId"]).exists(), seconds=40)
-    eventually(lambda: not ErasureRequest.objects.exists(), seconds=40)
+    eventually(lambda: not OneTimeCode.objects.filter(contact_id=contact["contactId"]).exists())
+    eventually(lambda: not ErasureRequest.objects.exists())
     assert [trace for trace in traces if trace in dump()] == []
     assert OneTimeCode.objects.get().contact_id == other["contactId"]
-    assert {attempt["status"] for attempt in hubspot.get("/webhooks")["deliveries"]} == {200}
+    becomes(lambda: {attempt["status"] for attempt in hubspot.get("/webhooks")["deliveries"]}, {200})
 
 
 def test_a_step_that_waits_for_a_deleted_contact_is_completed_as_failed(system: System, hubspot: HubSpot) -> None:
@@ -54,7 +55,7 @@ def test_a_step_that_waits_for_a_deleted_contact_is_completed_as_failed(system: 
     assert execution["state"] == "FAIL_CONTINUE"
     assert execution["outputFields"]["otp_error"] == "expired"
     hubspot.release(held)
-    eventually(lambda: not OneTimeCode.objects.exists(), seconds=40)
+    eventually(lambda: not OneTimeCode.objects.exists())
 
 
 def test_an_uninstall_in_hubspot_is_noticed_and_an_install_brings_everything_back(
@@ -65,13 +66,13 @@ def test_an_uninstall_in_hubspot_is_noticed_and_an_install_brings_everything_bac
     first, second, third = hubspot.contacts(portal.id, 3)
     hubspot.delete(f"/portals/{portal.id}/install")
     enrol(hubspot, portal, [first["contactId"]])
-    eventually(lambda: not Portal.objects.get().is_connected, seconds=40)
+    eventually(lambda: not Portal.objects.get().is_connected)
     assert not OAuthGrant.objects.exists()
 
     (callback_id,) = enrol(hubspot, portal, [second["contactId"]])
     outputs = finished(hubspot, callback_id)["outputFields"]
     assert (outputs["otp_status"], outputs["otp_error"]) == ("failed", "not_connected")
-    (mail,) = eventually(lambda: hubspot.mails("admin@acme.example"), seconds=40)
+    (mail,) = eventually(lambda: hubspot.mails("admin@acme.example"))
     assert "no longer connected" in mail["text"]
     assert AuditEvent.objects.filter(action="portal_disconnected").count() == 1
 

@@ -16,11 +16,11 @@ from hubspot_integration import client, oauth
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, OAuthState, Portal, PortalMember
 from hubspot_integration.oauth import OPTIONAL_SCOPES, REQUIRED_SCOPES, NotConnected, Refusal
 from hubspot_integration.transport import HubSpotError
-from opsagent import broker
 from otp.audit import Action
 from otp.models import AuditEvent, Delivery, DeliveryStatus, OTPSettings
 from tests.hubspot import HubSpot
 from tests.otp.test_delivery import issue
+from tests.queued import queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -317,8 +317,7 @@ def test_disconnecting_uninstalls_on_both_sides(hubspot: HubSpot) -> None:
     assert revoked["status"] == 200
     event = AuditEvent.objects.get(action=Action.PORTAL_DISCONNECTED)
     assert (event.actor, event.actor_kind) == (ADMIN, "admin")
-    (task,) = broker.redis().lrange("celery", 0, -1)
-    assert b"otp.tasks.tell_admins" in task
+    (task,) = queued("otp.tasks.tell_admins")
     assert grant.refresh_token.encode() not in task
     install(hubspot, Client())
     assert OTPSettings.objects.get().code_length == 8

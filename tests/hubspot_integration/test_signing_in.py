@@ -10,6 +10,8 @@ from hubspot_integration.models import Portal, PortalMember
 from otp.models import OTPSettings
 from tests.hubspot import HubSpot
 from tests.hubspot_integration.test_oauth import approve, install, installer
+from tests.page import Page
+from tests.portal_admin import signed_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -105,3 +107,11 @@ def test_it_opens_no_portal_that_was_not_proven(hubspot: HubSpot, wanted: str) -
 def test_it_changes_portals_by_post_only(client: Client) -> None:
     assert client.get("/portal", secure=True).status_code == 405
     assert client.post("/portal", {"portal": "1"}, secure=True).status_code == 404
+
+
+def test_it_signs_out(portal: Portal) -> None:
+    browser = signed_in(portal)
+    page = Page(browser.get("/settings/", secure=True))
+    assert '<form method="post" action="/sign-out">' in page.html
+    browser.post("/sign-out", secure=True)
+    assert browser.get("/settings/", secure=True).status_code == 302

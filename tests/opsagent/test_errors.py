@@ -64,7 +64,7 @@ answer = client.post(
 )
 assert answer.status_code == 500
 broken_task.apply((secrets["a task's argument"],))
-sentry_sdk.flush(10)
+sentry_sdk.flush(180)
 """
 
 

@@ -20,8 +20,8 @@ from opsagent import broker, metrics
 from otp import tasks
 from otp.models import ChannelName, OTPSettings
 from tests import factories
+from tests import generating as generate
 from tests.hubspot import HubSpot
-from tests.otp import test_generate_otp_action as generate
 from tests.otp import test_verify_otp_action as verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,7 +77,7 @@ def test_it_tells_how_codes_were_issued_delivered_and_checked(hubspot: HubSpot) 
         assert value(told, "opsagent_deliveries_total", channel=channel, status="sent") == 1
         assert value(told, "opsagent_delivery_seconds_count", channel=channel) == 1
         assert value(told, "opsagent_delivery_seconds_bucket", channel=channel, le="+Inf") == 1
-        assert 0 < value(told, "opsagent_delivery_seconds_sum", channel=channel) < 30
+        assert value(told, "opsagent_delivery_seconds_sum", channel=channel) > 0
     assert value(told, "opsagent_hubspot_calls_total", status="200") >= 1
 
 
@@ -104,16 +104,17 @@ def test_it_tells_that_tokens_were_refreshed_or_not(hubspot: HubSpot) -> None:
 
 def test_it_tells_which_deliveries_and_how_many_portals_wait(portal: Portal) -> None:
     OTPSettings.objects.filter(portal=portal).update(store_in_property=True, property_name="otp_code")
-    generate.outputs(generate.execution(portal))
-    factories.PortalFactory.create(disconnected_at=timezone.now())
-    assert value(scrape(), "opsagent_portals_overdue", channel="contact_property") == 0
-    with time_machine.travel(timezone.now() + dt.timedelta(minutes=11)):
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        generate.outputs(generate.execution(portal))
+        factories.PortalFactory.create(disconnected_at=timezone.now())
+        assert value(scrape(), "opsagent_portals_overdue", channel="contact_property") == 0
+        clock.shift(dt.timedelta(minutes=11))
         told = scrape()
     assert value(told, "opsagent_portals_overdue", channel="contact_property") == 1
     assert value(told, "opsagent_portals_overdue", channel="email") == 0
     assert value(told, "opsagent_deliveries_due", channel="contact_property") == 1
-    assert 660 <= value(told, "opsagent_oldest_due_delivery_seconds", channel="contact_property") < 700
-    assert 60 <= value(told, "opsagent_oldest_unwiped_code_seconds") < 100
+    assert value(told, "opsagent_oldest_due_delivery_seconds", channel="contact_property") == 660
+    assert value(told, "opsagent_oldest_unwiped_code_seconds") == 60
     assert value(told, "opsagent_portals", state="connected") == 1
     assert value(told, "opsagent_portals", state="disconnected") == 1
 
@@ -129,8 +130,9 @@ def test_it_tells_whether_audit_lines_are_chained(portal: Portal) -> None:
 
 def test_it_tells_when_the_work_was_last_swept_up() -> None:
     assert value(scrape(), "opsagent_last_sweep_timestamp_seconds") == 0
-    tasks.requeue_due()
-    assert abs(value(scrape(), "opsagent_last_sweep_timestamp_seconds") - timezone.now().timestamp()) < 10
+    with time_machine.travel(timezone.now(), tick=False):
+        tasks.requeue_due()
+        assert value(scrape(), "opsagent_last_sweep_timestamp_seconds") == timezone.now().timestamp()
 
 
 def test_it_adds_up_what_every_process_counted(portal: Portal) -> None:

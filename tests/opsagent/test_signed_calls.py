@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from hubspot_integration.models import Portal
-from tests.otp.test_generate_otp_action import PATH, execution
+from tests.generating import PATH, execution
 from tests.signing import post_signed
 
 pytestmark = pytest.mark.django_db

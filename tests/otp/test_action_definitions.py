@@ -13,7 +13,7 @@ from otp import codes
 from otp.endpoints.verify_otp_action import NOT_CHECKED, NoCheck
 from otp.models import VerificationReason, VerificationResult
 from otp.workflow_outputs import DeliverySummary, OTPError, delivery_status
-from tests.otp import test_generate_otp_action as generate
+from tests import generating as generate
 from tests.otp import test_verify_otp_action as verify
 
 FOLDER = Path(__file__).parents[2] / "hubspot_integration" / "project" / "src" / "app" / "workflow-actions"

@@ -10,7 +10,8 @@ from django.test import Client
 from hubspot_integration.models import Portal
 from otp.models import AuditEvent, AuditNote, EmailTexts, OTPSettings
 from tests import factories
-from tests.otp.test_settings_page import Admin, Page, signed_in
+from tests.otp.test_settings_page import Admin, signed_in
+from tests.page import Page
 
 LIST = "/settings/texts"
 GERMAN = "/settings/texts/in/de"

@@ -13,9 +13,8 @@ from otp import services
 from otp.models import ContactGuard, Delivery, OneTimeCode, OTPSettings
 from otp.services import issuing
 from tests import factories
-from tests.otp.test_generate_otp_action import execution, outputs
-from tests.otp.test_limits import error, generate, limit
-from tests.otp.test_verify_otp_action import at_once, until_somebody_waits_for_a_lock
+from tests.concurrently import at_once, until_somebody_waits_for_a_lock
+from tests.generating import error, execution, generate, limit, outputs
 
 FIRST = iter(range(1000, 2000))
 

@@ -14,34 +14,8 @@ from hubspot_integration.models import OAuthGrant, Portal
 from otp import codes
 from otp.models import ChannelName, Delivery, DeliveryStatus, OneTimeCode
 from tests import factories
+from tests.generating import PATH, execution, outputs
 from tests.signing import post_signed
-
-PATH = "/hubspot/actions/generate-otp"
-
-
-def execution(portal: Portal, **changes: Any) -> dict[str, Any]:
-    """Return an execution as HubSpot sends it; `inputs` are merged over the usual ones."""
-    inputs = {"email": "ada@example.com", **changes.pop("inputs", {})}
-    payload: dict[str, Any] = {
-        "callbackId": "ap-102670506-56776413549-7-0",
-        "origin": {"portalId": portal.id, "actionDefinitionId": 264737568, "actionDefinitionVersion": 3},
-        "context": {"workflowId": 192814114, "actionId": 7, "source": "WORKFLOWS"},
-        "object": {"objectId": 904, "objectType": "CONTACT", "properties": {"firstname": "Ada"}},
-        "fields": inputs,
-        "inputFields": inputs,
-        "typedInputs": {},
-    }
-    payload.update(changes)
-    return payload
-
-
-def outputs(payload: Any, **options: Any) -> dict[str, str]:
-    """Send an execution; return its outputs, after checking what is true of every answer."""
-    response = post_signed(PATH, payload, **options)
-    assert response.status_code == 200, response.content
-    fields: dict[str, str] = response.json()["outputFields"]
-    assert all(isinstance(value, str) for value in fields.values())
-    return fields
 
 
 @pytest.fixture

@@ -17,18 +17,12 @@ from otp.endpoints.generate_otp_action import _in_words
 from otp.models import EndReason, OneTimeCode, OTPSettings, Source
 from otp.services import Issued, Limit, Overrides, RateLimited
 from tests import factories
-from tests.otp.test_generate_otp_action import PATH, execution, outputs
-from tests.otp.test_verify_otp_action import at_once
+from tests.concurrently import at_once
+from tests.generating import PATH, error, execution, generate, limit
 from tests.signing import post_signed
 
 START = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 _numbers = itertools.count()
-
-
-def generate(portal: Portal, *, contact_id: int = 904, **changes: Any) -> dict[str, str]:
-    """Run the workflow action for a contact, as a new execution."""
-    where = {"objectId": contact_id, "objectType": "CONTACT"}
-    return outputs(execution(portal, **{"callbackId": f"ap-{next(_numbers)}", "object": where, **changes}))
 
 
 def issue(portal: Portal, now: dt.datetime, *, source: Source = Source.CARD, contact_id: int = 904) -> Issued:
@@ -47,19 +41,6 @@ def issue(portal: Portal, now: dt.datetime, *, source: Source = Source.CARD, con
         actor=Actor(ActorKind.AGENT, "grace@company.example"),
         now=now,
     )
-
-
-def limit(portal: Portal, **limits: int | None) -> None:
-    """Save limits in the portal's settings."""
-    OTPSettings.objects.filter(portal=portal).update(**limits)
-
-
-def error(fields: dict[str, str]) -> str:
-    """Return an answer's error, after checking that it is whole."""
-    if fields["otp_error"]:
-        assert (fields["hs_execution_state"], fields["otp_status"]) == ("FAIL_CONTINUE", "failed")
-        assert fields["otp_code"] == fields["otp_reference"] == ""
-    return fields["otp_error"]
 
 
 def test_it_gives_a_contact_five_codes_in_ten_minutes(portal: Portal) -> None:

@@ -3,10 +3,10 @@
 import pytest
 
 from hubspot_integration import oauth
-from opsagent import broker
 from otp import notices
 from tests import factories
 from tests.hubspot import HubSpot
+from tests.queued import queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,5 +40,4 @@ def test_it_asks_a_worker_to_tell_when_the_connection_breaks(hubspot: HubSpot) -
     portal = hubspot.connect()
     oauth.mark_disconnected(portal.id)
     oauth.mark_disconnected(portal.id)
-    (task,) = broker.redis().lrange("celery", 0, -1)
-    assert b"otp.tasks.tell_admins" in task
+    assert len(queued("otp.tasks.tell_admins")) == 1

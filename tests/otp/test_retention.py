@@ -26,6 +26,7 @@ from otp.models import (
     VerificationReason,
 )
 from sandbox.local import servers
+from sandbox.local.waiting import PATIENCE
 from tests import environment, factories
 from tests.audit_log import recorded_when_it_happened
 from tests.otp.test_delivery import BOTH, issue
@@ -183,14 +184,14 @@ def test_it_passes_over_rows_that_somebody_holds(portal: Portal) -> None:
             with transaction.atomic():
                 OneTimeCode.objects.select_for_update().get(id=held.id)
                 holding.set()
-                done.wait(20)
+                done.wait(PATIENCE)
         finally:
             connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
     try:
-        assert holding.wait(20)
+        assert holding.wait(PATIENCE)
         (term,) = retention.terms(now=timezone.now())
         assert retention.delete_records(term=term) == 1
     finally:

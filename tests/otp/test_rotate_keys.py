@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from opsagent import rotation
 from opsagent.encryption import DecryptionError
 from otp import audit, codes, services, tasks
 from otp.audit import Actor, ActorKind
+from otp.management.commands import rotate_keys
 from otp.models import AuditNote, OneTimeCode, Source, Verification, VerificationReason
+from sandbox.local.waiting import PATIENCE
 from tests import factories
 from tests.otp.test_delivery import issue
 
@@ -102,7 +105,9 @@ def test_it_goes_on_where_it_was_stopped(portal: Portal, settings: Any) -> None:
     assert "OneTimeCode: 5 rows, 9 values rewritten" in rotate(step=2)
 
 
-def test_it_never_puts_an_old_token_over_a_new_one(portal: Portal, settings: Any) -> None:
+def test_it_never_puts_an_old_token_over_a_new_one(
+    portal: Portal, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put_first(settings)
     refreshing, rotated = threading.Event(), threading.Event()
 
@@ -111,20 +116,25 @@ def test_it_never_puts_an_old_token_over_a_new_one(portal: Portal, settings: Any
             with transaction.atomic():
                 grant = OAuthGrant.objects.select_for_update().get()
                 refreshing.set()
-                rotated.wait(2)
+                rotated.wait(PATIENCE)
                 grant.refresh_token = "the latest"
                 grant.save()
         finally:
             connection.close()
 
     thread = threading.Thread(target=refresh)
+
+    def let_it_end(_: float) -> None:
+        rotated.set()
+        thread.join()
+
+    monkeypatch.setattr(rotate_keys, "time", SimpleNamespace(sleep=let_it_end))
     thread.start()
-    assert refreshing.wait(20)
+    assert refreshing.wait(PATIENCE)
     secrets = next(one for one in rotation.secrets() if one.model is OAuthGrant)
     assert secrets.rewrite([portal.id]).held == [portal.id]  # at once: nobody waits for anybody
-    rotate()
-    rotated.set()
-    thread.join()
+    rotate()  # finds the row held, pauses, and finds it free
+    assert not thread.is_alive()
     assert OAuthGrant.objects.get().refresh_token == "the latest"
     settings.ENCRYPTION_KEYS = [NEW_KEY]
     assert OAuthGrant.objects.get().access_token == portal.grant.access_token

@@ -3,7 +3,6 @@
 import datetime as dt
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -17,8 +16,8 @@ from otp.audit import Actor, ActorKind
 from otp.models import AuditEvent, ContactGuard, EndReason, OneTimeCode, Source, Verification
 from otp.services import verifying
 from tests import factories
-from tests.hubspot import eventually
-from tests.otp import test_generate_otp_action as generate
+from tests import generating as generate
+from tests.concurrently import at_once, until_somebody_waits_for_a_lock
 from tests.otp.test_codes import DIGIT_SYSTEMS
 from tests.signing import post_signed
 
@@ -94,39 +93,6 @@ class Customer:
 def other_than(code: str) -> str:
     """Return a wrong guess of the same shape."""
     return ("3" if code[0] == "2" else "2") + code[1:]
-
-
-def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Make calls at the same moment, each in a thread of its own; return what they gave, in order."""
-    start = threading.Barrier(len(calls))
-    given: dict[int, T] = {}
-
-    def run(number: int) -> None:
-        try:
-            with connection.cursor():  # connected before the start
-                start.wait(60)
-            given[number] = calls[number]()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(given) == len(calls), "a call failed"
-    return [given[number] for number in range(len(calls))]
-
-
-def until_somebody_waits_for_a_lock() -> None:
-    """Return when another connection waits for a lock."""
-
-    def waits() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            return bool(cursor.fetchone()[0])
-
-    eventually(waits)
 
 
 @pytest.fixture
@@ -686,23 +652,12 @@ def test_it_counts_when_the_customer_answered_whatever_the_sweep_did_meanwhile(a
     with transaction.atomic():
         OneTimeCode.objects.all().end(EndReason.EXPIRED, timezone.now())
         verifying.start()
-        _wait_for_a_blocked_statement()
+        until_somebody_waits_for_a_lock()
     verifying.join()
     assert (answer["otp_result"], answer["otp_reason"]) == ("valid", "verified")
     row = OneTimeCode.objects.get()
     assert (row.end_reason, row.code) == (EndReason.USED, None)
     assert outputs(ada.payload(code))["otp_reason"] == "already_used"
-
-
-def _wait_for_a_blocked_statement() -> None:
-    """Wait until some statement waits for a row that this connection has changed."""
-
-    def waits() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid() = ANY (pg_blocking_pids(pid)) FROM pg_locks WHERE NOT granted")
-            return any(ours for (ours,) in cursor.fetchall())
-
-    eventually(waits)
 
 
 # ------------------------------------------------------------------ mistakes

@@ -1,15 +1,19 @@
 """The app as HubSpot sees it: a developer project in a folder, and a server that answers as a test says."""
 
+import contextlib
 import json
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
+
+from sandbox.local.waiting import PATIENCE
 
 SUCCESS: Final = {"outputFields": {"result": "good", "token": "T-1", "hs_execution_state": "SUCCESS"}}
 
@@ -31,13 +35,13 @@ class Received:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer; `drop` closes the connection instead."""
+    """One answer; `drop` closes the connection instead, `after` holds it back."""
 
     body: Any = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    delay: float = 0.0
     drop: bool = False
+    after: Callable[[], object] | None = None
 
 
 Respond = Callable[[Received], Reply]
@@ -57,7 +61,8 @@ class App:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 received = Received(self.command, self.path, dict(self.headers), body, time.time())
                 app.received.append(received)
-                app.say(self, app.respond(received))
+                with app.counting(), contextlib.suppress(ConnectionError):  # who asked may be gone
+                    app.say(self, app.respond(received))
 
             do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the base class looks for these names
 
@@ -67,13 +72,38 @@ class App:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.let_go = threading.Event()
+        self._lock, self._now = threading.Lock(), 0
         self.reset()
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def reset(self) -> None:
         """Answer every action with success again."""
+        self.let_go.set()
+        self.let_go = threading.Event()
         self.received: list[Received] = []
+        self.most_at_once = 0
         self.respond: Respond = lambda _: Reply(SUCCESS)
+
+    def held(self, body: Any = SUCCESS) -> Reply:
+        """Return an answer that comes when the test sets `let_go`, or ends."""
+        return Reply(body, after=partial(self.let_go.wait, PATIENCE))
+
+    def together(self, count: int) -> Reply:
+        """Return a success that waits until so many requests are here at once."""
+        return Reply(SUCCESS, after=partial(threading.Barrier(count).wait, PATIENCE))
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[None]:
+        """Note how many requests are being answered at once."""
+        with self._lock:
+            self._now += 1
+            self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._now -= 1
 
     def answer(self, *replies: Reply) -> None:
         """Give these answers in their order, the last one again and again."""
@@ -89,7 +119,8 @@ class App:
     @staticmethod
     def say(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         """Send one answer."""
-        time.sleep(reply.delay)
+        if reply.after:
+            reply.after()
         if reply.drop:
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             handler.close_connection = True

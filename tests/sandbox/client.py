@@ -5,19 +5,26 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import httpx
+
+from sandbox.local.waiting import PATIENCE, eventually
+
+__all__ = ["Process", "Sandbox", "eventually"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 APP_ID: Final = 1_234_444
 CLIENT_ID: Final = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 CLIENT_SECRET: Final = "sandbox-client-secret"
-FAST: Final = {"retryBaseSeconds": 0.05, "actionTimeoutSeconds": 0.5, "rateLimit": 110, "rateWindow": 10}
-T = TypeVar("T")
+OPTIONS: Final = {
+    "retryBaseSeconds": 0.05,
+    "actionTimeoutSeconds": PATIENCE,  # a test that is about giving up sets its own
+    "rateLimit": 110,
+    "rateWindow": 10,
+    "accessTokenSeconds": 1800,
+}
 
 
 def command(project: Path, *options: str) -> list[str]:
@@ -43,17 +50,19 @@ class Process:
             command(project, *options), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
-        addresses = json.loads(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        assert line, f"the sandbox ended with status {self.process.wait()}"
+        addresses = json.loads(line)
         self.http, (self.smtp_host, _, port) = addresses["http"], addresses["smtp"].rpartition(":")
         self.smtp_port = int(port)
-        self.web = httpx.Client(base_url=self.http, timeout=10)
+        self.web = httpx.Client(base_url=self.http, timeout=PATIENCE)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it with a signal and return its exit status."""
         self.web.close()
         self.process.send_signal(number)
         try:
-            return self.process.wait(10)
+            return self.process.wait(PATIENCE)
         finally:
             if self.process.stdout is not None:
                 self.process.stdout.close()
@@ -67,7 +76,7 @@ class Sandbox:
         self.url = process.http
         self.web = process.web
         self.post("/reset")
-        self.patch("/options", **FAST, latencyMs=0, executionConcurrency=16, logRequests=True)
+        self.patch("/options", **OPTIONS, latencyMs=0, executionConcurrency=16, logRequests=True)
         self.portal: int = self.get("/portals")["portals"][0]["portalId"]
         self.workflow: int = self.get("/workflows", portalId=self.portal)["workflows"][0]["workflowId"]
         self.contact: int = self.get(f"/portals/{self.portal}/contacts", limit=1)["contacts"][0]["contactId"]
@@ -110,11 +119,9 @@ class Sandbox:
     def execution(self, callback_id: str, *states: str) -> Any:
         """Return an execution, once it is in one of the states."""
 
-        def look() -> Any:
-            found = self.get(f"/executions/{callback_id}")
-            return found if not states or found["state"] in states else None
-
-        return eventually(look)
+        return eventually(
+            lambda: self.get(f"/executions/{callback_id}"), lambda found: not states or found["state"] in states
+        )
 
     def complete(self, token: str, callback_id: str, /, **outputs: str) -> httpx.Response:
         """Complete an execution as the app does."""
@@ -132,15 +139,6 @@ class Sandbox:
         """Return everything written to a property, oldest first."""
         history = self.get(f"/portals/{self.portal}/contacts/{contact}")["history"]
         return [change["value"] for change in history.get(name, [])]
-
-
-def eventually(look: Callable[[], T], *, seconds: float = 5) -> T:
-    """Return the first truthy thing that `look` sees."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.01)
-    return found
 
 
 def _checked(response: httpx.Response) -> Any:

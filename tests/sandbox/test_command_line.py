@@ -5,18 +5,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 
+from sandbox.local.waiting import PATIENCE
 from tests.sandbox.client import ROOT, Process, command, environment
 
 
 def _fails(project: Path, *options: str, **changes: str) -> str:
     done = subprocess.run(
-        command(project, *options), cwd=ROOT, env=environment(**changes), capture_output=True, text=True, timeout=20,
+        command(project, *options), cwd=ROOT, env=environment(**changes), capture_output=True, text=True, timeout=PATIENCE,
         check=False,
     )  # fmt: skip
     assert done.returncode != 0
@@ -25,14 +24,12 @@ def _fails(project: Path, *options: str, **changes: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_is_and_ends_promptly(project: Path, number: signal.Signals) -> None:
+def test_it_says_where_it_is_and_ends_when_it_is_told_to(project: Path, number: signal.Signals) -> None:
     process = Process(project, "--profile", "test")
-    assert httpx.get(process.http).status_code == 200
-    with socket.create_connection((process.smtp_host, process.smtp_port), 5) as smtp:
+    assert process.web.get("/").status_code == 200
+    with socket.create_connection((process.smtp_host, process.smtp_port), PATIENCE) as smtp:
         assert smtp.recv(100).startswith(b"220 ")
-    began = time.monotonic()
     assert process.stop(number) == 0
-    assert time.monotonic() - began < 3
 
 
 def test_options_reach_the_sandbox(project: Path) -> None:
@@ -43,11 +40,11 @@ def test_options_reach_the_sandbox(project: Path) -> None:
     )  # fmt: skip
     try:
         assert process.http.startswith("http://[::1]:")
-        assert httpx.get(f"{process.http}/sandbox/api/options").json() == {
+        assert process.web.get("/sandbox/api/options").json() == {
             "rateLimit": 7, "rateWindow": 2.5, "latencyMs": 3.0, "retryBaseSeconds": 0.5, "actionTimeoutSeconds": 4.0,
             "executionConcurrency": 5, "accessTokenSeconds": 60, "logRequests": False,
         }  # fmt: skip
-        assert 'href="http://localhost:1/start"' in httpx.get(f"{process.http}/contacts/51000001").text
+        assert 'href="http://localhost:1/start"' in process.web.get("/contacts/51000001").text
     finally:
         process.stop()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 
@@ -17,11 +18,14 @@ class Server:
     def __init__(self, *answers: bytes, close: bool = False) -> None:
         self.answers, self.close = list(answers), close
         self.connections = 0
+        self.serving: list[asyncio.Task[None]] = []
         self.requests: list[bytes] = []
+        self.heard = asyncio.Event()
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.serving.append(cast("asyncio.Task[None]", asyncio.current_task()))
         while True:
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -29,6 +33,7 @@ class Server:
                 break
             length = next((line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0")
             self.requests.append(head + await reader.readexactly(int(length.partition(b":")[2])))
+            self.heard.set()
             writer.write(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
             await writer.drain()
             if self.close:
@@ -44,7 +49,7 @@ class Server:
                 await work(self, client)
             finally:
                 client.close()
-                await asyncio.sleep(0.01)  # lets the server see the end of its connections
+                await asyncio.gather(*self.serving)  # until the server has seen the end of its connections
 
 
 def _ask(server: Server, times: int = 1) -> list[Answer]:
@@ -125,9 +130,11 @@ def test_nobody_listening_is_said() -> None:
 
 def test_giving_up_closes_the_connection() -> None:
     async def work(server: Server, client: Connections) -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await client.request("GET", f"{server.url}/", {}, b"")
+        asking = asyncio.create_task(client.request("GET", f"{server.url}/", {}, b""))
+        await server.heard.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
         server.answers[:] = [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]
         assert (await client.request("GET", f"{server.url}/", {}, b"")).body == b"ok"
         assert server.connections == 2

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from sandbox import signing
+from sandbox.local.waiting import PATIENCE, becomes, eventually
 from tests.sandbox.app import SUCCESS, App, Received, Reply, outputs
-from tests.sandbox.client import CLIENT_SECRET, Sandbox, eventually
+from tests.sandbox.client import CLIENT_SECRET, Sandbox
 
 DONE = {"result": "good", "token": "T-9", "hs_execution_state": "SUCCESS"}
 
@@ -66,7 +67,7 @@ def test_it_sends_what_hubspot_sends(sandbox: Sandbox, app: App) -> None:
 def _assert_signed(app: App, request: Received) -> None:
     url = f"{app.url}{request.target}"
     timestamp = request.headers["X-HubSpot-Request-Timestamp"]
-    assert abs(int(timestamp) / 1000 - request.at) < 5
+    assert 0 <= request.at - int(timestamp) / 1000 < PATIENCE
     v3 = signing.v3(CLIENT_SECRET, request.method, url, request.body, timestamp)
     assert request.headers["X-HubSpot-Signature-v3"] == v3
     if request.headers["X-HubSpot-Signature-Version"] == "v2":
@@ -127,7 +128,7 @@ def test_success_shows_its_rule_branch_and_outputs(sandbox: Sandbox, app: App) -
     assert execution["violations"] == []
     attempt = execution["attempts"][0]
     assert (attempt["status"], attempt["duplicate"], attempt["error"]) == (200, False, "")
-    assert 0 < attempt["latencyMs"] < 1000
+    assert attempt["latencyMs"] > 0
     moments = [execution[name] for name in ("queuedAt", "answeredAt", "finishedAt")]
     assert moments == sorted(moments)
 
@@ -150,17 +151,21 @@ def test_other_statuses_fail_and_the_contact_goes_on(sandbox: Sandbox, app: App,
 
 @pytest.mark.parametrize(
     "reply",
-    [Reply(status=500), Reply(status=503), Reply(drop=True), Reply(SUCCESS, delay=0.8)],
+    [Reply(status=500), Reply(status=503), Reply(drop=True), None],
     ids=["500", "503", "drop", "timeout"],
 )
-def test_failures_are_retried_under_the_same_callback_id(sandbox: Sandbox, app: App, reply: Reply) -> None:
-    app.answer(reply, Reply(SUCCESS))
+def test_failures_are_retried_under_the_same_callback_id(sandbox: Sandbox, app: App, reply: Reply | None) -> None:
+    if reply is None:
+        sandbox.patch("/options", actionTimeoutSeconds=0.5)
+    app.answer(reply or app.held(), Reply(SUCCESS))
     callback_id = sandbox.enrol()
     execution = sandbox.execution(callback_id, "SUCCESS")
-    first, second = execution["attempts"]
-    assert (first["status"] or 599) >= 500
-    assert bool(first["error"]) == (first["status"] is None)
-    assert second["status"] == 200
+    *failed, last = execution["attempts"]
+    assert len(failed) == 1 or reply is None  # a busy machine may take more than half a second again
+    for attempt in failed:
+        assert (attempt["status"] or 599) >= 500
+        assert bool(attempt["error"]) == (attempt["status"] is None)
+    assert last["status"] == 200
     assert {request.json["callbackId"] for request in app.received} == {callback_id}
 
 
@@ -173,8 +178,8 @@ def test_retries_wait_twice_as_long_each_time(sandbox: Sandbox, app: App) -> Non
 
 
 def test_a_timeout_says_so_while_it_waits(sandbox: Sandbox, app: App) -> None:
-    sandbox.patch("/options", retryBaseSeconds=60, actionTimeoutSeconds=0.1)
-    app.answer(Reply(SUCCESS, delay=0.5))
+    sandbox.patch("/options", retryBaseSeconds=3600, actionTimeoutSeconds=0.1)
+    app.answer(app.held())
     execution = sandbox.execution(sandbox.enrol(), "RETRYING")
     assert execution["message"].startswith("Action failed because the connected app took too long to respond")
     assert execution["attempts"][0]["error"] == "no answer within 0.1 s"
@@ -231,20 +236,21 @@ def _blocked(sandbox: Sandbox, app: App, **more: str) -> str:
 def test_a_blocked_step_waits_for_its_completion(sandbox: Sandbox, app: App) -> None:
     _set_steps(sandbox, _issue(), _issue())
     callback_id = _blocked(sandbox, app)
-    time.sleep(0.1)
-    assert len(app.received) == 1  # the second step has not begun
     token = sandbox.token()
+    completed_at = time.time()
     assert sandbox.complete(token, callback_id, **DONE).status_code == 204
     execution = sandbox.execution(callback_id, "SUCCESS")
     assert execution["outputFields"] == {"result": "good", "token": "T-9"}
     assert execution["message"] == "Badge T-9 issued."
     assert [completion["effect"] for completion in execution["completions"]] == ["APPLIED"]
     eventually(lambda: len(app.received) == 2)
+    assert app.received[1].at >= completed_at  # the second step did not begin before
 
 
 def test_without_a_duration_it_waits_a_week(sandbox: Sandbox, app: App) -> None:
     execution = sandbox.execution(_blocked(sandbox, app), "BLOCKED")
-    assert abs(execution["expiresAt"] - execution["answeredAt"] - 7 * 86_400_000) < 1000
+    began_at = execution["expiresAt"] - 7 * 86_400_000
+    assert execution["answeredAt"] <= began_at <= time.time() * 1000
     assert execution["violations"] == []
 
 
@@ -255,8 +261,8 @@ def test_a_duration_that_is_none_is_recorded(sandbox: Sandbox, app: App) -> None
 
 def test_a_block_runs_out_and_the_contact_goes_on_without_outputs(sandbox: Sandbox, app: App) -> None:
     _set_steps(sandbox, _issue(), _issue())
-    callback_id = _blocked(sandbox, app, hs_expiration_duration="PT0.2S")
-    app.answer(Reply(SUCCESS))
+    app.answer(outputs(hs_execution_state="BLOCK", hs_expiration_duration="PT0.2S"), Reply(SUCCESS))
+    callback_id = sandbox.enrol()
     execution = sandbox.execution(callback_id, "EXPIRED")
     assert execution["outputFields"] == {}
     assert execution["branch"] == "result = (empty)"
@@ -273,11 +279,9 @@ def test_a_completion_before_the_block_answer_is_lost(sandbox: Sandbox, app: App
         return outputs(hs_execution_state="BLOCK", hs_expiration_duration="PT0.3S")
 
     app.respond = complete_too_early
-    callback_id = sandbox.enrol()
-    execution = sandbox.execution(callback_id, "BLOCKED")
+    execution = sandbox.execution(sandbox.enrol(), "EXPIRED")
     assert execution["lostCompletions"] == 1
     assert execution["completions"][0]["effect"] == "LOST"
-    sandbox.execution(callback_id, "EXPIRED")
 
 
 def test_a_repeated_completion_changes_nothing(sandbox: Sandbox, app: App) -> None:
@@ -332,24 +336,26 @@ def test_completions_are_checked_like_answers(sandbox: Sandbox, app: App) -> Non
 def test_duplicates_come_at_once_or_one_after_another(sandbox: Sandbox, app: App) -> None:
     callback_id = sandbox.enrol()
     sandbox.execution(callback_id, "SUCCESS")
-    app.answer(Reply(SUCCESS, delay=0.2))
+    app.answer(app.together(4))
     together = sandbox.post("/duplicates", callbackId=callback_id, times=4)["attempts"]
-    assert max(a["startedAt"] for a in together) < min(a["startedAt"] + a["latencyMs"] for a in together)
+    assert app.most_at_once == 4
+    received = list(app.received)
+    app.reset()
     one_by_one = sandbox.post("/duplicates", callbackId=callback_id, times=2, concurrently=False)["attempts"]
-    assert one_by_one[1]["startedAt"] >= one_by_one[0]["startedAt"] + 200
+    assert app.most_at_once == 1
     assert len(together) == 4
     assert all(attempt["duplicate"] and attempt["status"] == 200 for attempt in together + one_by_one)
-    assert {request.json["callbackId"] for request in app.received} == {callback_id}
+    assert {request.json["callbackId"] for request in received + app.received} == {callback_id}
     execution = sandbox.execution(callback_id)
     assert (execution["state"], len(execution["attempts"])) == ("SUCCESS", 7)
 
 
 def test_first_deliveries_may_come_in_copies(sandbox: Sandbox, app: App) -> None:
-    app.answer(Reply(SUCCESS, delay=0.2))
+    app.answer(app.together(3))
     callback_id = sandbox.enrol(copies=3)
-    eventually(lambda: [a["status"] for a in sandbox.execution(callback_id)["attempts"]] == [200] * 3)
+    becomes(lambda: [a["status"] for a in sandbox.execution(callback_id)["attempts"]], [200] * 3)
     attempts = sandbox.execution(callback_id)["attempts"]
-    assert max(a["startedAt"] for a in attempts) < min(a["startedAt"] + a["latencyMs"] for a in attempts)
+    assert app.most_at_once == 3
     assert [a["duplicate"] for a in attempts].count(True) == 2
     assert sandbox.execution(callback_id)["state"] == "SUCCESS"
 
@@ -364,15 +370,18 @@ def test_a_deleted_contact_leaves_its_workflows(sandbox: Sandbox, app: App) -> N
 
 def test_only_so_many_executions_run_at_a_time_in_each_portal(sandbox: Sandbox, app: App) -> None:
     sandbox.patch("/options", executionConcurrency=2)
-    app.answer(Reply(SUCCESS, delay=0.1))
+    held = app.held()
+    app.respond = lambda one: held if one.json["origin"]["portalId"] == sandbox.portal else Reply(SUCCESS)
     ids = range(sandbox.contact, sandbox.contact + 6)
     sandbox.enrol(*ids)
     other = sandbox.get("/portals")["portals"][2]["portalId"]
     workflow = sandbox.get("/workflows", portalId=other)["workflows"][0]["workflowId"]
     alone = sandbox.post("/enrolments", workflowId=workflow, count=1)["enrolments"][0]["callbackId"]
     sandbox.execution(alone, "SUCCESS")
-    assert sandbox.get("/executions", portalId=sandbox.portal, state="SUCCESS")["total"] < 6
-    eventually(lambda: sandbox.get("/executions", portalId=sandbox.portal, state="SUCCESS")["total"] == 6)
+    becomes(lambda: len(app.received), 3)  # two that are held, and the other portal's
+    app.let_go.set()
+    becomes(lambda: sandbox.get("/executions", portalId=sandbox.portal, state="SUCCESS")["total"], 6)
+    assert app.most_at_once <= 3
     executions = sandbox.get("/executions", portalId=sandbox.portal)["executions"]
     spans = [(e["attempts"][0]["startedAt"], e["answeredAt"]) for e in executions]
     for start, _ in spans:

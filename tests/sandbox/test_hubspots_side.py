@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from sandbox import signing
+from sandbox.local.waiting import eventually
 from tests.sandbox.app import App, Received, Reply
-from tests.sandbox.client import APP_ID, CLIENT_SECRET, Sandbox, eventually
+from tests.sandbox.client import APP_ID, CLIENT_SECRET, Sandbox
 
 
 def _assert_signed(app: App, request: Received, version: str) -> None:
@@ -130,7 +131,7 @@ def test_other_statuses_and_a_second_failure_come_through(sandbox: Sandbox, app:
     app.answer(Reply(drop=True))
     body = {"portalId": sandbox.portal, "url": f"{app.url}/card"}
     assert sandbox.control("POST", "/card-fetch", json=body).status_code == 502
-    app.answer(Reply(delay=0.5))
+    app.answer(app.held())
     assert sandbox.control("POST", "/card-fetch", json={**body, "timeout": 100}).status_code == 502
 
 

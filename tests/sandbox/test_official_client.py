@@ -25,11 +25,12 @@ from hubspot.crm.properties import PropertyCreate, PropertyGroupCreate
 from hubspot.crm.properties import models as properties
 from hubspot.oauth import models as oauth
 
+from sandbox.local.waiting import PATIENCE
 from tests.sandbox.app import App, outputs
 from tests.sandbox.client import CLIENT_ID, CLIENT_SECRET, Sandbox
 from tests.sdk_contract import check
 
-IN: Final = (2, 5)
+IN: Final = (PATIENCE, PATIENCE)
 
 
 @pytest.fixture

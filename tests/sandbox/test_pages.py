@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from sandbox.local.waiting import eventually
 from tests.sandbox.app import App, Reply, outputs
-from tests.sandbox.client import Sandbox, eventually
+from tests.sandbox.client import Sandbox
 
 EVIL = "<script>alert('x')</script>"
 
