@@ -12,11 +12,9 @@ from uuid import UUID
 import orjson
 import structlog
 from django.db import connection
-from django.db.models import BinaryField
-from django.db.models.functions import Cast
 
 from hubspot_integration.models import Portal
-from opsagent.encryption import DecryptionError, decrypt
+from opsagent.encryption import DecryptionError
 from otp.models import AuditEvent, AuditNote, ContactGuard
 
 log = structlog.get_logger(__name__)
@@ -224,11 +222,9 @@ def typed_in(events: Iterable[AuditEvent]) -> dict[int, dict[str, Any] | None]:
     """Return what was typed, by the keys of those lines that name a note; None: it has been erased, or no key reads it."""
     named = {event.pk: event.detail["note"] for event in events if "note" in event.detail}
     found: dict[str, dict[str, Any]] = {}
-    for pk, stored in AuditNote.objects.filter(pk__in=set(named.values())).values_list(
-        "pk", Cast("typed", BinaryField())
-    ):
+    for kept in AuditNote.objects.filter(pk__in=set(named.values())).only("typed"):
         with contextlib.suppress(DecryptionError):
-            found[str(pk)] = orjson.loads(decrypt(bytes(stored)))
+            found[str(kept.pk)] = orjson.loads(kept.typed)
     return {key: found.get(name) for key, name in named.items()}
 
 

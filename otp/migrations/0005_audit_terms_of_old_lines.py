@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from django.db import migrations, transaction
 
-from opsagent.encryption import encrypt
+from opsagent.encryption import bound_to, encrypt
 
 STEP = 10_000
 TYPED = re.compile(r"(^| )(why|request|sender_name|reply_to|email_subject|subject|greeting|body_text|footer_text)$")
@@ -64,7 +64,7 @@ def move_what_was_typed(cursor: Any, after: int, last: int) -> None:
         if contact is None or contact_id is not None:
             cursor.execute(
                 "INSERT INTO otp_auditnote (id, portal_id, contact_id, typed, created_at) VALUES (%s, %s, %s, %s, %s)",
-                [note, portal, contact_id, encrypt(json.dumps(typed)), at],
+                [note, portal, contact_id, encrypt(json.dumps(typed), bound_to("otp_auditnote", "typed", note)), at],
             )
         texts = sorted(key for key in typed if key not in {"why", "request"})
         kept = {key: value for key, value in detail.items() if key not in typed}

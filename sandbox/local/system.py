@@ -210,8 +210,6 @@ _LEFT_OUT = frozenset({"EMAIL_BACKEND", "ALLOWED_HOSTS", "DEBUG", "SENTRY_DSN", 
 _KEY = Fernet.generate_key().decode()
 
 
-
-
 def _answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=ANSWER_SECONDS).is_success

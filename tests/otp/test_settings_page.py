@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 import time_machine
 from django.db.models import CharField, TextField
-from django.test import Client, RequestFactory
+from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
