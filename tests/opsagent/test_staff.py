@@ -346,6 +346,7 @@ def test_a_link_and_the_password_set_an_app_up(user: User) -> None:
     assert "sam" in text_of(client.get(path, secure=True))
     page = post(client, ENROL, key=key, step="password", password=PASSWORD)
     assert re.search(r"<svg [^>]*role=\"img\"", text_of(page))
+    assert re.search(r"<rect [^>]*fill=\"white\"", text_of(page))  # or it would be black on black in the dark
     assert client.get(INDEX, secure=True).status_code == 302
     device = TOTPDevice.objects.get()
     assert not device.confirmed
