@@ -16,7 +16,7 @@ from django.utils import timezone
 from hubspot_integration import client
 from hubspot_integration.models import OAuthGrant, Portal, RefusedFeature
 from opsagent import broker
-from otp import delivery, services, tasks
+from otp import delivery, delivery_rows, services, tasks
 from otp.audit import Actor, ActorKind
 from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, DeliveryStatus, EndReason, OneTimeCode, Source
 from otp.services import Issued, Overrides
@@ -308,11 +308,11 @@ def test_it_makes_a_dead_workers_delivery_again_after_its_lease(hubspot: HubSpot
     portal = hubspot.connect(**BOTH)
     contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     one = issue(portal, contact_id)
-    claimed = delivery._claim(portal.id, ChannelName.CONTACT_PROPERTY, timezone.now())
+    claimed = delivery_rows.claim(portal.id, ChannelName.CONTACT_PROPERTY, timezone.now()).deliveries
     assert len(claimed) == 1
     drain(portal, ChannelName.CONTACT_PROPERTY)
     assert hubspot.writes(portal.id, contact_id) == []
-    with time_machine.travel(timezone.now() + delivery.LEASE + dt.timedelta(seconds=1)):
+    with time_machine.travel(timezone.now() + delivery_rows.LEASE + dt.timedelta(seconds=1)):
         drain(portal, ChannelName.CONTACT_PROPERTY)
     assert hubspot.writes(portal.id, contact_id) == [one.code.code]
 
@@ -487,9 +487,9 @@ def test_it_finds_a_completion_that_a_dead_worker_did_not_make_due(hubspot: HubS
     Delivery.objects.exclude(channel=ChannelName.WORKFLOW_COMPLETION).update(
         status=DeliveryStatus.SENT, next_attempt_at=None, settled_at=now
     )
-    assert delivery.make_forgotten_completions_due(now) == 0
+    assert delivery_rows.make_forgotten_completions_due(now) == 0
     later = now + dt.timedelta(minutes=1)
-    assert delivery.make_forgotten_completions_due(later) == 1
+    assert delivery_rows.make_forgotten_completions_due(later) == 1
     assert Delivery.objects.due(later).get().code_id == one.code.id
 
 
