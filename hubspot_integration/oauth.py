@@ -175,17 +175,7 @@ def access_token_for(portal_id: int, *, refused: str | None = None, deadline: fl
     if grant.is_fresh(now, REFRESH_MARGIN) and grant.access_token != refused:
         return str(grant.access_token)
     try:
-        with transaction.atomic():
-            _wait_no_longer_than(deadline)
-            grant = OAuthGrant.objects.select_for_update().get(portal_id=portal_id)
-            if grant.is_fresh(now, REFRESH_MARGIN) and grant.access_token != refused:
-                return str(grant.access_token)
-            token = _token_request(deadline=deadline, grant_type="refresh_token", refresh_token=grant.refresh_token)
-            for field, value in _grant_fields(token, now, keep_refresh_token=grant.refresh_token).items():
-                setattr(grant, field, value)
-            grant.save()
-            REFRESHES.add("done")
-            return str(grant.access_token)
+        return _refresh(portal_id, refused=refused, deadline=deadline)
     except OAuthGrant.DoesNotExist:
         raise NotConnected from None
     except OperationalError as error:
@@ -207,6 +197,21 @@ def access_token_for(portal_id: int, *, refused: str | None = None, deadline: fl
             status=error.status,
             retry_after=error.retry_after,
         ) from None
+
+
+def _refresh(portal_id: int, *, refused: str | None, deadline: float) -> str:
+    with transaction.atomic():
+        _wait_no_longer_than(deadline)
+        grant = OAuthGrant.objects.select_for_update().get(portal_id=portal_id)
+        now = timezone.now()
+        if grant.is_fresh(now, REFRESH_MARGIN) and grant.access_token != refused:
+            return str(grant.access_token)
+        token = _token_request(deadline=deadline, grant_type="refresh_token", refresh_token=grant.refresh_token)
+        for field, value in _grant_fields(token, now, keep_refresh_token=grant.refresh_token).items():
+            setattr(grant, field, value)
+        grant.save()
+        REFRESHES.add("done")
+        return str(grant.access_token)
 
 
 def _wait_no_longer_than(deadline: float) -> None:

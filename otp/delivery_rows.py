@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -125,15 +125,16 @@ def record(
         if about_to and position == len(statements):
             found = _rows(_RECORD_AND_LOOK[channel], {**values, **looked_at})
         else:
-            database.in_the_end(lambda values=values: database.execute(_RECORD, values), seconds=_RECONNECTING_SECONDS)
+            _rows(_RECORD, values)
     if about_to and not statements:
         found = _rows(_LOOK[channel], looked_at)
     return {delivery.id: found.get(delivery.id, NOT_OURS) for delivery in about_to}
 
 
-def _rows(sql: str, values: dict[str, object]) -> dict[int, str | None]:
+def _rows(sql: str, values: Mapping[str, object]) -> dict[int, str | None]:
     def work() -> dict[int, str | None]:
-        return {row.id: row.objection for row in database.execute(sql, values).fetchall()}
+        done = database.execute(sql, values)
+        return {} if done.description is None else {row.id: row.objection for row in done.fetchall()}
 
     return database.in_the_end(work, seconds=_RECONNECTING_SECONDS)
 

@@ -7,7 +7,7 @@ from hubspot_integration import client
 from hubspot_integration.client import Batches
 from hubspot_integration.models import Portal
 from otp.channels import property_clearing
-from otp.channels.base import Clock, Outcome, Steps
+from otp.channels.base import Clock, FollowUp, Outcome, Steps
 from otp.channels.batches import hand_over
 from otp.models import Delivery
 
@@ -32,7 +32,7 @@ class ContactPropertyChannel:
     linger_seconds = 1.0
     takes_a_lane = False
     objection = NEWER_EXISTS
-    when_unheard = property_clearing.CHECK
+    when_unheard: FollowUp | None = property_clearing.CHECK
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Steps:  # noqa: ARG002 (the protocol's)
         """Write every code; the engine has left one for each contact and property."""

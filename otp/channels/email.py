@@ -10,7 +10,7 @@ from emails import messages
 from emails.messages import Message, Sender
 from hubspot_integration.models import Portal
 from otp import codes
-from otp.channels.base import BOUNCED_LATELY, Clock, Outcome, Step, Steps
+from otp.channels.base import BOUNCED_LATELY, Clock, FollowUp, Outcome, Step, Steps
 from otp.mail import Letterhead
 from otp.models import ChannelName, Delivery, DeliveryStatus
 
@@ -36,7 +36,9 @@ class EmailChannel:
               AND its.provider_status_at > %(now)s - interval '1 hour'
         ) THEN '{BOUNCED_LATELY}' END
     """
-    when_unheard = None  # a mail cannot be taken back; whoever gets it twice can tell by its Message-ID
+    when_unheard: FollowUp | None = (
+        None  # a mail cannot be taken back; whoever gets it twice can tell by its Message-ID
+    )
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Steps:
         """Mail every code; each outcome is committed, and the next code looked at, before the next message leaves.

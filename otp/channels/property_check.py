@@ -10,7 +10,7 @@ from hubspot_integration import client
 from hubspot_integration.client import Batches
 from hubspot_integration.models import Portal
 from otp.channels import standing
-from otp.channels.base import NO_OBJECTION, Clock, Outcome, Step, Steps
+from otp.channels.base import NO_OBJECTION, Clock, FollowUp, Outcome, Step, Steps
 from otp.channels.batches import hand_over
 from otp.models import Delivery, DeliveryStatus, OneTimeCode
 
@@ -26,7 +26,7 @@ class PropertyCheckChannel:
     linger_seconds = 5.0  # looks of one outage come together
     takes_a_lane = False
     objection = NO_OBJECTION
-    when_unheard = None
+    when_unheard: FollowUp | None = None
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Steps:
         """Compare every property with the newest live code, and once more at the time in `not_before`."""

@@ -35,7 +35,7 @@ class PropertyClearingChannel:
     linger_seconds = 5.0  # nobody waits for it
     takes_a_lane = False
     objection = NO_OBJECTION
-    when_unheard = CHECK
+    when_unheard: FollowUp | None = CHECK
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Steps:
         """Empty the property of every contact where it still holds a code that has ended, and of no other."""

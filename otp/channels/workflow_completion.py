@@ -27,7 +27,7 @@ class WorkflowCompletionChannel:
     linger_seconds = 1.0
     takes_a_lane = False
     objection = NO_OBJECTION
-    when_unheard = None  # it is repeated: HubSpot takes a completion once
+    when_unheard: FollowUp | None = None  # it is repeated: HubSpot takes a completion once
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Steps:
         """Complete every step with the final outputs of its code."""
@@ -52,7 +52,7 @@ class WorkflowConfirmationChannel:
     linger_seconds = 10.0  # nobody waits for it
     takes_a_lane = False
     objection = NO_OBJECTION
-    when_unheard = None
+    when_unheard: FollowUp | None = None
 
     def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Steps:
         """Complete every step again as it was completed first."""
