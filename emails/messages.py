@@ -36,8 +36,8 @@ _PASSING_STATUSES: Final = frozenset({401, 402, 403, 407, 408, 429})
 # No pixel and no link of the provider's belongs into a mail with a code. Elsewhere it is a setting of the account.
 _LETS_TRACKING_BE_TURNED_OFF: Final = frozenset({"Mailgun", "Mandrill", "Postmark", "SendGrid", "SparkPost"})
 _SILENT_IN_A_ROW: Final = 2
-MESSAGE_SECONDS: Final = 10.0
-"""A message may take so long in all, connecting included: EMAIL_TIMEOUT bounds each wait, but a server can make many wait."""
+MESSAGE_SECONDS: Final = 20.0
+"""A message may take so long in all, connecting included: EMAIL_TIMEOUT bounds each wait, but a server can ask for many."""
 _DONE: Final = 250
 _TIMED_OUT: Final = "timed_out"
 # A connection that is just being made has no socket to cut yet.
@@ -118,8 +118,8 @@ class Sender:
     def send(self, message: Message) -> Outcome:
         """Hand over one message, in MESSAGE_SECONDS at most; say what became of it. Raises nothing.
 
-        When no connection can be had, or two messages in a row got no answer in time, this one and all that follow are
-        refused for now.
+        When no connection can be had, two messages in a row got no answer in time, or one had to be cut short, all that
+        follow are refused for now.
         """
         with self._watch:
             return self._send(message)
@@ -193,7 +193,7 @@ class Sender:
     def _recover(self, outcome: Outcome) -> None:
         """Leave a connection that the next message can use, or none."""
         self._silent_in_a_row = self._silent_in_a_row + 1 if outcome.reason == _TIMED_OUT else 0
-        if self._silent_in_a_row == _SILENT_IN_A_ROW:
+        if self._silent_in_a_row == _SILENT_IN_A_ROW or self._watch.has_cut:
             self._given_up = outcome
         if smtp := self._smtp():
             # smtplib keeps a socket that was closed, and a refused DATA command leaves the transaction open, so that

@@ -440,6 +440,41 @@ def test_it_gives_back_what_it_has_not_begun_when_it_is_told_to_stop(hubspot: Hu
     assert len(hubspot.mails()) == 5
 
 
+def test_a_turn_ends_with_the_mail_that_exceeds_it_and_gives_the_rest_back(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    for contact_id in range(1, 6):
+        issue(portal, contact_id)
+    hubspot.fault("smtp.rcpt", "slow", seconds=2.2)
+    progress = drain(portal, ChannelName.EMAIL)
+    assert len(hubspot.mails()) == 1
+    assert progress.more_is_due
+    assert [row.attempts for row in rows(ChannelName.EMAIL)] == [1, 0, 0, 0, 0]
+    assert Delivery.objects.due(timezone.now()).filter(channel=ChannelName.EMAIL).count() == 4
+
+
+def test_a_server_that_is_silent_twice_is_left_alone_for_now(hubspot: HubSpot, settings: Any) -> None:
+    settings.EMAIL_TIMEOUT = 2.1
+    portal = hubspot.connect(**BOTH)
+    for contact_id in range(1, 6):
+        issue(portal, contact_id)
+    silent = hubspot.fault("smtp.rcpt", "hold")
+    progress = drain(portal, ChannelName.EMAIL)
+    assert hubspot.fired(silent) == 2
+    assert not progress.more_is_due
+    assert {(row.status, row.error, row.attempts) for row in rows(ChannelName.EMAIL)} == {("pending", "timed_out", 1)}
+
+
+def test_a_message_that_gets_no_answer_does_not_stop_the_others(hubspot: HubSpot, settings: Any) -> None:
+    settings.EMAIL_TIMEOUT = 2.1
+    portal = hubspot.connect(**BOTH)
+    for contact_id in range(1, 4):
+        issue(portal, contact_id)
+    hubspot.fault("smtp.rcpt", "hold", match="contact1@")
+    for _ in range(2):
+        drain(portal, ChannelName.EMAIL)
+    assert [row.status for row in rows(ChannelName.EMAIL)] == ["pending", "sent", "sent"]
+
+
 def test_it_does_not_mail_a_code_that_expires_while_its_batch_is_sent(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
     issued = [issue(portal, contact_id) for contact_id in (1, 2)]
