@@ -132,7 +132,7 @@ else:
     EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"] or 25
     EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"] or "", _mail["EMAIL_HOST_PASSWORD"] or ""
     EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
-# One message is at most four SMTP exchanges: all of them end within a delivery's lease of 30 s.
+# Of one exchange. A message is four of them: twenty seconds at most, whatever the server does (emails.messages).
 EMAIL_TIMEOUT = 5
 
 # ------------------------------------------------------------------ the application

@@ -12,7 +12,7 @@ from hubspot_integration.models import Portal
 from otp.channels import standing
 from otp.channels.base import NO_OBJECTION, Clock, FollowUp, Outcome, Step, Steps
 from otp.channels.batches import hand_over
-from otp.models import ChannelName, Delivery, OTPSettings
+from otp.models import ChannelName, Delivery, DeliveryStatus, OTPSettings
 
 SHARE_FOR_OTHERS: Final = 0.5
 """The part of the portal's calls that is left to deliveries that somebody waits for."""
@@ -111,11 +111,13 @@ def _clear(hubspot: Batches, portal_id: int, deliveries: list[Delivery], clock: 
     overwritten = []
     for place in looked_at:
         contact, name = place
-        if any(not code.is_live(began) and standing.is_code(found.values[place], code) for code in codes[contact]):
-            if place in expected:
-                overwritten.append(expected[place])
-            else:
-                held.setdefault(contact, {})[name] = ""
+        value, writing = found.values[place], expected.get(place)
+        holds_one = any(not code.is_live(began) and standing.is_code(value, code) for code in codes[contact])
+        if writing is None and holds_one:
+            held.setdefault(contact, {})[name] = ""
+        # The older code made room for one that was perhaps never written.
+        elif writing is not None and (holds_one or (writing.status == DeliveryStatus.FAILED and not value)):
+            overwritten.append(writing)
     standing.write_again(overwritten, began)
     refused = {**found.unread, **(hubspot.update_contacts(held) if held else {})}
     return [

@@ -195,6 +195,18 @@ def test_an_older_live_code_stands_there_again_when_the_newer_one_ends(hubspot: 
     assert writing(older) == (DeliveryStatus.SENT, "")
 
 
+def test_an_older_code_that_made_room_is_written_when_the_newer_one_ends_unwritten(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**KEEP_BOTH)
+    contact = contact_of(hubspot, portal)
+    older, newer = make(portal, contact, "older"), make(portal, contact, "newer")
+    hubspot.fault("contacts.batch_update", "status", status=503, times=1)
+    drain(portal, ChannelName.CONTACT_PROPERTY)
+    assert writing(older) == (DeliveryStatus.FAILED, "replaced_by_newer_code")
+    OneTimeCode.objects.filter(pk=newer.pk).end(EndReason.LOCKED, timezone.now())
+    settle(portal, seconds=10)
+    assert hubspot.writes(portal.id, contact) == [older.code]
+
+
 def test_what_somebody_else_wrote_stays(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**STORED)
     contact = contact_of(hubspot, portal)

@@ -75,7 +75,8 @@ def test_a_refusal_is_looked_into_with_growing_steps_within_two_minutes(hubspot:
     code = issue(portal, contact).code
     code.__class__.objects.filter(pk=code.pk).update(expires_at=timezone.now() + dt.timedelta(hours=1))
     fault = hubspot.fault("contacts.batch_update", "status", status=403)
-    start, looks = timezone.now(), []
+    start = timezone.now()
+    looks: list[int] = []
     for second in range(0, 900, 3):
         with time_machine.travel(start + dt.timedelta(seconds=second)):
             drain(portal, ChannelName.CONTACT_PROPERTY)
