@@ -3,8 +3,11 @@
 import contextlib
 import functools
 import smtplib
+import socket
+import threading
+import time
 import unicodedata
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from email.headerregistry import Address
 from email.utils import formatdate, parseaddr
@@ -31,7 +34,12 @@ _PASSING_STATUSES: Final = frozenset({401, 402, 403, 407, 408, 429})
 # No pixel and no link of the provider's belongs into a mail with a code. Elsewhere it is a setting of the account.
 _LETS_TRACKING_BE_TURNED_OFF: Final = frozenset({"Mailgun", "Mandrill", "Postmark", "SendGrid", "SparkPost"})
 _SILENT_IN_A_ROW: Final = 2
+MESSAGE_SECONDS: Final = 20.0
+"""A message may take so long in all, connecting included: EMAIL_TIMEOUT bounds each wait, but a server can ask for many."""
 _DONE: Final = 250
+_TIMED_OUT: Final = "timed_out"
+# A connection that is just being made has no socket to cut yet.
+_CUT_AGAIN: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,23 +89,40 @@ def send_each(messages: Iterable[Message]) -> Generator[tuple[int, Outcome], Non
     replaced for the next message; when none can be had, or two messages in a row got no answer in time, all that
     remain are refused for now. Raises nothing that a server or a backend did.
     """
-    provider = _Provider()
-    try:
+    with contextlib.closing(Sender()) as sender:
         for position, message in enumerate(messages):
-            yield position, provider.send(message)
-    finally:
-        provider.close()
+            yield position, sender.send(message)
 
 
-class _Provider:
-    """The mail backend with its one connection, replaced when it breaks."""
+class Sender:
+    """The mail backend with its one connection, made for the first message and replaced when it breaks. To be closed."""
 
     def __init__(self) -> None:
         self._backend: Any = None
         self._given_up: Outcome | None = None
         self._silent_in_a_row = 0
+        self._watch = _Watch(self._cut)
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether the server cannot be reached, or does not answer: nothing more is tried then."""
+        return self._given_up is not None
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the last message got no answer in time, and the next one will show whose fault that was."""
+        return self._silent_in_a_row > 0 and self._given_up is None
 
     def send(self, message: Message) -> Outcome:
+        """Hand over one message, in MESSAGE_SECONDS at most; say what became of it. Raises nothing.
+
+        When no connection can be had, two messages in a row got no answer in time, or one had to be cut short, all that
+        follow are refused for now.
+        """
+        with self._watch:
+            return self._send(message)
+
+    def _send(self, message: Message) -> Outcome:
         try:
             # It also guards against a second recipient: providers split "a@example.com, b@example.com".
             message = replace(message, to=addresses.checked(message.to))
@@ -113,8 +138,8 @@ class _Provider:
             else:
                 outcome = self._hand_over(_email(message))
         except Exception as error:  # noqa: BLE001 (backends raise what they like; every error is one message's outcome)
-            outcome = _refusal(error)
-            self._recover(error, outcome)
+            outcome = Outcome.refused(_TIMED_OUT, permanent=False) if self._watch.has_cut else _refusal(error)
+            self._recover(outcome)
             return outcome
         self._silent_in_a_row = 0
         return outcome
@@ -132,6 +157,19 @@ class _Provider:
         )
 
     def close(self) -> None:
+        """Say goodbye to the server; the connection that the next message asks for would be a new one."""
+        self._watch.end()
+        self._hang_up()
+
+    def _cut(self) -> None:
+        """End the connection under whoever waits for an answer. From another thread."""
+        sock = getattr(self._smtp(), "sock", None)
+        if sock is not None:
+            # The plain socket's own: that of TLS would take its state away from the thread that reads.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def _hang_up(self) -> None:
         backend, self._backend = self._backend, None
         if backend is not None:
             # A farewell that fails takes nothing back.
@@ -148,13 +186,15 @@ class _Provider:
                 # Otherwise smtplib greets with the first message, which then bears the blame for a refused greeting.
                 smtp.ehlo_or_helo_if_needed()
         except Exception as error:  # noqa: BLE001 (see send)
-            self._given_up = _no_connection(error)
-            self.close()
+            self._given_up = (
+                Outcome.refused(_TIMED_OUT, permanent=False) if self._watch.has_cut else _no_connection(error)
+            )
+            self._hang_up()
 
-    def _recover(self, error: Exception, outcome: Outcome) -> None:
+    def _recover(self, outcome: Outcome) -> None:
         """Leave a connection that the next message can use, or none."""
-        self._silent_in_a_row = self._silent_in_a_row + 1 if _timed_out(error) else 0
-        if self._silent_in_a_row == _SILENT_IN_A_ROW:
+        self._silent_in_a_row = self._silent_in_a_row + 1 if outcome.reason == _TIMED_OUT else 0
+        if self._silent_in_a_row == _SILENT_IN_A_ROW or self._watch.has_cut:
             self._given_up = outcome
         if smtp := self._smtp():
             # smtplib keeps a socket that was closed, and a refused DATA command leaves the transaction open, so that
@@ -162,11 +202,45 @@ class _Provider:
             with contextlib.suppress(OSError):
                 if smtp.rset()[0] == _DONE:
                     return
-            self.close()
+            self._hang_up()
 
     def _smtp(self) -> smtplib.SMTP | None:
         connection = getattr(self._backend, "connection", None)
         return connection if isinstance(connection, smtplib.SMTP) else None
+
+
+class _Watch:
+    """Calls `cut` from a thread of its own when what is done within `with` takes longer than MESSAGE_SECONDS."""
+
+    def __init__(self, cut: Callable[[], None]) -> None:
+        self._do_cut = cut
+        self._ended = threading.Event()
+        self._until: float | None = None
+        self._thread: threading.Thread | None = None
+        self.has_cut = False
+
+    def __enter__(self) -> None:
+        self.has_cut = False
+        self._until = time.monotonic() + MESSAGE_SECONDS
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="mail-watch", daemon=True)
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._until = None
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def _run(self) -> None:
+        left = MESSAGE_SECONDS
+        while not self._ended.wait(left):
+            until = self._until
+            left = MESSAGE_SECONDS if until is None else until - time.monotonic()
+            if left <= 0:
+                self.has_cut = True
+                self._do_cut()
+                left = _CUT_AGAIN
 
 
 class _Email(EmailMultiAlternatives):
@@ -314,7 +388,7 @@ def _no_connection(error: Exception) -> Outcome:
 def _breakdown(error: Exception) -> Outcome:
     """Put an error that is no answer into an outcome: it says nothing about the message."""
     if _timed_out(error):
-        reason = "timed_out"
+        reason = _TIMED_OUT
     elif isinstance(error, smtplib.SMTPServerDisconnected):
         reason = "disconnected"
     elif isinstance(error, AnymailAPIError | OSError):

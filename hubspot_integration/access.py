@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from hubspot_integration import refusals
+from hubspot_integration import turned_away
 from hubspot_integration.models import Portal, PortalMember
 from opsagent.sessions import LONGEST
 
@@ -86,11 +86,11 @@ def member_required(
     def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         member = signed_in_member(request)
         if member is None:
-            return refusals.signed_out(request)
+            return turned_away.signed_out(request)
         named = _named_portals(request)
         if named - {str(member.portal_id)} or (request.method not in _SAFE and not named):
             drawn_for = [other for other in proven_members(request) if {str(other.portal_id)} == named]
-            return refusals.another_portal(request, now_in=member, drawn_for=drawn_for[0] if drawn_for else None)
+            return turned_away.another_portal(request, now_in=member, drawn_for=drawn_for[0] if drawn_for else None)
         _note_visit(member)
         return view(request, member, *args, **kwargs)
 
@@ -123,7 +123,7 @@ def recent_member_required(
     @member_required
     def wrapper(request: HttpRequest, member: PortalMember, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not is_recent(request, member):
-            return refusals.not_recent(request, member)
+            return turned_away.not_recent(request, member)
         return view(request, member, *args, **kwargs)
 
     return wrapper

@@ -1,7 +1,8 @@
 """HubSpot's API in our words: every call is for one portal, has a time limit and ends in an answer or a HubSpotError."""
 
 import enum
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,9 +12,8 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from hubspot_integration import budget, oauth, transport
+from hubspot_integration import budget, oauth, refusals, transport
 from hubspot_integration.models import ContactPropertyList, RefusedFeature
-from hubspot_integration.signals import feature_refused
 from hubspot_integration.transport import HubSpotError
 
 log = structlog.get_logger(__name__)
@@ -50,6 +50,7 @@ class Feature(enum.StrEnum):
     """What a portal's HubSpot may refuse on its own: one scope's worth of calls each."""
 
     CONTACTS = "contacts"
+    READING = "reading contacts"
     PROPERTIES = "properties"
     PROPERTY_CREATION = "creating properties"
     CALLBACKS = "callbacks"
@@ -116,7 +117,7 @@ def contact(
     query = urlencode({"properties": ",".join(properties), "archived": "false"})
     path = f"/crm/objects/{settings.HUBSPOT_API_VERSION}/contacts/{contact_id}?{query}"
     try:
-        answer = _call(portal_id, Feature.CONTACTS, "GET", path, timeout=timeout)
+        answer = _call(portal_id, Feature.READING, "GET", path, timeout=timeout)
     except HubSpotError as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return None
@@ -126,81 +127,132 @@ def contact(
     return {name: value if isinstance(value := found.get(name), str) else "" for name in properties}
 
 
-def contact_values(portal_id: int, contact_ids: Sequence[int], names: Sequence[str]) -> dict[int, dict[str, str]]:
-    """Read properties of up to 100 contacts in one call: contact id → property name → value.
+class AskAgain(HubSpotError):
+    """What stood in the way of a batch is mended: the same call is worth making at once.
 
-    Contacts that the portal does not have are left out; a property without a value is an empty text. Raises
-    HubSpotError.
+    Time has passed since its content was looked at, so that it should be looked at again.
     """
-    path = f"/crm/objects/{settings.HUBSPOT_API_VERSION}/contacts/batch/read"
-    body = {"inputs": [{"id": str(contact)} for contact in contact_ids], "properties": list(names)}
-    answer = _call(portal_id, Feature.CONTACTS, "POST", path, json=body, counted=True)
-    wanted = {str(contact): contact for contact in contact_ids}
-    found: dict[int, dict[str, str]] = {}
-    for item in _results(answer):
-        values = item.get("properties")
-        if str(item.get("id")) in wanted and isinstance(values, dict):
-            contact = wanted[str(item["id"])]
-            found[contact] = {name: value if isinstance(value := values.get(name), str) else "" for name in names}
-    return found
+
+    def __init__(self, mended: str) -> None:
+        super().__init__(f"Worth asking again: {mended}", permanent=False, words=[mended.upper()])
 
 
-def update_contacts(portal_id: int, values: Mapping[int, Mapping[str, str]]) -> dict[int, HubSpotError]:
-    """Write properties of up to 100 contacts in one call; return the contacts it refused, each with its reason.
+class Batches:
+    """The calls of one turn of deliveries to one portal: up to 100 members each, taken from the budget of those.
 
-    `values`: contact id → property name → value. Where the portal's own rules for other properties stand in the way,
-    the call is made once more on the API version before those rules (see LENIENT_VERSION). Raises HubSpotError when
-    the call as a whole failed; nothing was written then, as far as HubSpot says.
+    No call waits for anything but its own answer, where `make_ready` has been called before. Each raises AskAgain once
+    for a token that HubSpot ended early, which is refreshed then, and once where the portal's rules for other properties
+    stand in the way of a write: from then on it writes on the API version before those rules (see LENIENT_VERSION).
     """
-    names = {name for named in values.values() for name in named}
-    _check_allowed(portal_id, *map(_property_feature, names))
-    body = {"inputs": [{"id": str(contact), "properties": dict(named)} for contact, named in values.items()]}
-    try:
-        answer = _batch_update(portal_id, settings.HUBSPOT_API_VERSION, body)
-    except HubSpotError as error:
-        if error.words & _PROPERTY_WORDS and len(concerned := error.properties & names) > 0:
-            for name in concerned:
-                _refuse(portal_id, _property_feature(name), error.reason)
+
+    def __init__(self, portal_id: int) -> None:
+        self._portal_id = portal_id
+        self._version = settings.HUBSPOT_API_VERSION
+        self._is_renewed = False
+
+    def make_ready(self) -> None:
+        """Refresh the portal's token if it ends soon, which takes its time. Raises HubSpotError."""
+        oauth.access_token_for(self._portal_id)
+
+    def contact_values(
+        self, contact_ids: Sequence[int], names: Sequence[str]
+    ) -> tuple[dict[int, dict[str, str]], dict[int, HubSpotError]]:
+        """Read properties of contacts: contact id → property name → value, and the contacts that could not be read.
+
+        Contacts that the portal does not have are in neither; a property without a value is an empty text. Raises
+        HubSpotError when nothing could be read.
+        """
+        path = f"/crm/objects/{settings.HUBSPOT_API_VERSION}/contacts/batch/read"
+        body = {"inputs": [{"id": str(contact)} for contact in contact_ids], "properties": list(names)}
+        answer = self._call(Feature.READING, path, body)
+        wanted = {str(contact): contact for contact in contact_ids}
+        found: dict[int, dict[str, str]] = {}
+        for item in _results(answer):
+            values = item.get("properties")
+            if str(item.get("id")) in wanted and isinstance(values, dict):
+                contact = wanted[str(item["id"])]
+                found[contact] = {name: value if isinstance(value := values.get(name), str) else "" for name in names}
+        refused = {
+            wanted[member]: error
+            for member, error in _refused_members(answer).items()
+            if member in wanted and "OBJECT_NOT_FOUND" not in error.words
+        }
+        return found, refused
+
+    def update_contacts(self, values: Mapping[int, Mapping[str, str]]) -> dict[int, HubSpotError]:
+        """Write properties of contacts; return the contacts that HubSpot refused, each with its reason.
+
+        `values`: contact id → property name → value. Raises HubSpotError when the call as a whole failed; nothing was
+        written then, as far as HubSpot says.
+        """
+        names = {name for named in values.values() for name in named}
+        path = f"/crm/objects/{self._version}/contacts/batch/update"
+        body = {"inputs": [{"id": str(contact), "properties": dict(named)} for contact, named in values.items()]}
+        try:
+            answer = self._call(Feature.CONTACTS, path, body, *map(_property_feature, names))
+        except HubSpotError as error:
+            if error.words & _PROPERTY_WORDS:
+                for name in error.properties & names:
+                    refusals.remember(self._portal_id, _property_feature(name), error.reason)
+            if self._is_held_up_by_other_rules(error, names):
+                self._version = LENIENT_VERSION
+                log.info("written_on_lenient_version", portal_id=self._portal_id, reason=error.reason)
+                raise AskAgain("lenient_version") from None
             raise
-        if error.status != HTTPStatus.BAD_REQUEST or "VALIDATION_ERROR" not in error.words or error.properties & names:
-            raise
-        log.info("written_on_lenient_version", portal_id=portal_id, reason=error.reason)
-        answer = _batch_update(portal_id, LENIENT_VERSION, body)
-    refused: dict[int, HubSpotError] = {}
-    # 207 raises nothing in HTTP: the refusals are in the answer.
-    for item in answer.get("errors") or [] if isinstance(answer, dict) else []:
-        category = str(item.get("category") or item.get("code") or "").upper()
-        for contact in (item.get("context") or {}).get("ids") or []:
-            if str(contact).isdigit():
-                refused[int(contact)] = HubSpotError(
-                    "HubSpot refused this contact", permanent=True, status=207, words=[category] if category else []
+        refused = {
+            int(member): error
+            for member, error in _refused_members(answer).items()
+            if member.isascii() and member.isdigit()
+        }
+        written = {str(item.get("id")) for item in _results(answer)}
+        for contact in values:
+            if str(contact) not in written and contact not in refused:
+                refused[contact] = HubSpotError(
+                    "HubSpot's answer leaves this contact out", permanent=False, status=207, ambiguous=True
                 )
-    written = {str(item.get("id")) for item in _results(answer)}
-    for contact in values:
-        if str(contact) not in written and contact not in refused:
-            refused[contact] = HubSpotError("HubSpot's answer leaves this contact out", permanent=False, status=207)
-    return refused
+        return refused
 
+    def complete_callbacks(self, completions: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, HubSpotError]:
+        """Complete blocked workflow steps: callback id and outputs of each, all values text.
 
-def complete_callbacks(portal_id: int, completions: Sequence[tuple[str, Mapping[str, str]]]) -> None:
-    """Complete up to 100 blocked workflow steps: callback id and outputs of each, all values text.
+        Returns the callbacks that HubSpot refused. It answers 204 for unknown and already completed ids too, so success
+        proves little. Raises HubSpotError when the call as a whole failed.
+        """
+        path = f"/automation/actions/callbacks/{settings.HUBSPOT_API_VERSION}/complete"
+        inputs = [
+            # typedOutputs has no schema, but HubSpot's specification requires it.
+            {"callbackId": callback_id, "outputFields": dict(outputs), "typedOutputs": {}}
+            for callback_id, outputs in completions
+        ]
+        return _refused_members(self._call(Feature.CALLBACKS, path, {"inputs": inputs}))
 
-    HubSpot answers 204 for unknown and already completed ids too, so success proves little.
-    """
-    _call(
-        portal_id,
-        Feature.CALLBACKS,
-        "POST",
-        f"/automation/actions/callbacks/{settings.HUBSPOT_API_VERSION}/complete",
-        json={
-            "inputs": [
-                # typedOutputs has no schema, but HubSpot's specification requires it.
-                {"callbackId": callback_id, "outputFields": dict(outputs), "typedOutputs": {}}
-                for callback_id, outputs in completions
-            ]
-        },
-        counted=True,
-    )
+    def _is_held_up_by_other_rules(self, error: HubSpotError, names: Collection[str]) -> bool:
+        return (
+            self._version != LENIENT_VERSION
+            and error.status == HTTPStatus.BAD_REQUEST
+            and "VALIDATION_ERROR" in error.words
+            and not error.properties & set(names)
+        )
+
+    def _call(self, feature: Feature, path: str, body: object, *more: str) -> Any:
+        portal_id = self._portal_id
+        refused = refusals.look(portal_id, [feature, *more])
+        budget.take(portal_id)
+        refusals.begin_probe(refused)
+        try:
+            token = oauth.access_token_for(portal_id)
+            answer = transport.call("POST", path, token=token, json=body)
+        except HubSpotError as error:
+            if error.status == HTTPStatus.UNAUTHORIZED and not self._is_renewed:
+                self._is_renewed = True
+                oauth.access_token_for(portal_id, refused=token)
+                refusals.put_probe_first(refused)
+                raise AskAgain("token_renewed") from None
+            if not error.permanent:  # HubSpot is in trouble, which says nothing about what it refuses
+                refusals.put_probe_first(refused)
+            raise _learned(portal_id, feature, error) from None
+        refusals.forget(refused)
+        return answer
 
 
 def _create(portal_id: int, path: str, definition: Mapping[str, Any]) -> Any:
@@ -213,11 +265,6 @@ def _create(portal_id: int, path: str, definition: Mapping[str, Any]) -> Any:
         raise
 
 
-def _batch_update(portal_id: int, version: str, body: object) -> Any:
-    path = f"/crm/objects/{version}/contacts/batch/update"
-    return _call(portal_id, Feature.CONTACTS, "POST", path, json=body, counted=True)
-
-
 def _call(
     portal_id: int,
     feature: Feature,
@@ -226,56 +273,58 @@ def _call(
     *,
     json: object = None,
     timeout: float = transport.READ_TIMEOUT,
-    counted: bool = False,
 ) -> Any:
-    """Make one call with the portal's token. `counted`: a delivery's, taken from the budget of those."""
-    _check_allowed(portal_id, feature)
-    if counted:
-        budget.take(portal_id)
-    token = oauth.access_token_for(portal_id)
+    """Make one call that somebody waits for: whatever it takes, a refresh of the token too, `timeout` seconds at most."""
+    deadline = time.monotonic() + timeout
+    refused = refusals.look(portal_id, [feature])
     try:
+        token = oauth.access_token_for(portal_id, deadline=deadline)
         try:
-            return transport.call(method, path, token=token, json=json, timeout=timeout)
+            answer = transport.call(method, path, token=token, json=json, timeout=transport.time_left(deadline))
         except HubSpotError as error:
             if error.status != HTTPStatus.UNAUTHORIZED:
                 raise
-        # HubSpot may end a token early: one refresh, one repetition.
-        token = oauth.access_token_for(portal_id, refused=token)
-        return transport.call(method, path, token=token, json=json, timeout=timeout)
+            # HubSpot may end a token early: one refresh, one repetition.
+            token = oauth.access_token_for(portal_id, refused=token, deadline=deadline)
+            answer = transport.call(method, path, token=token, json=json, timeout=transport.time_left(deadline))
     except HubSpotError as error:
-        _learn(portal_id, feature, error)
-        raise
+        raise _learned(portal_id, feature, error) from None
+    refusals.forget(refused)
+    return answer
 
 
-def _learn(portal_id: int, feature: Feature, error: HubSpotError) -> None:
-    """Remember what a refusal says about the calls to come."""
+def _learned(portal_id: int, feature: Feature, error: HubSpotError) -> HubSpotError:
+    """Remember what a refusal says about the calls to come; return it as what it is to whoever called."""
     if error.status == HTTPStatus.UNAUTHORIZED or "BANNED" in error.words:
-        _refuse(portal_id, RefusedFeature.EVERYTHING, error.reason)
-    elif error.status == HTTPStatus.FORBIDDEN:
-        _refuse(portal_id, feature, error.reason)
-    elif error.retry_after is not None:
+        refusals.remember(portal_id, RefusedFeature.EVERYTHING, error.reason)
+        return refusals.passing(error)
+    if error.status == HTTPStatus.FORBIDDEN:
+        refusals.remember(portal_id, feature, error.reason)
+        return error if "MISSING_SCOPES" in error.words else refusals.passing(error)
+    if error.retry_after is not None:
         budget.pause(portal_id, error.retry_after)
+    return error
 
 
-def _refuse(portal_id: int, feature: str, reason: str) -> None:
-    _, is_new = RefusedFeature.objects.get_or_create(
-        portal_id=portal_id, feature=feature, defaults={"reason": reason, "refused_at": timezone.now()}
-    )
-    if is_new:
-        log.warning("feature_refused", portal_id=portal_id, feature=feature, reason=reason)
-        feature_refused.send(sender=RefusedFeature, portal_id=portal_id, feature=feature, reason=reason)
-
-
-def _check_allowed(portal_id: int, *features: str) -> None:
-    refusal = RefusedFeature.objects.filter(
-        portal_id=portal_id, feature__in=[RefusedFeature.EVERYTHING, *features]
-    ).first()
-    if refusal is not None:
-        raise HubSpotError("HubSpot has refused this before", permanent=True, words=[refusal.reason.upper()])
+def _refused_members(answer: object) -> dict[str, HubSpotError]:
+    """Return the members of a batch that HubSpot refused, by their ids: 207 raises nothing, they are in the answer."""
+    refused: dict[str, HubSpotError] = {}
+    for item in answer.get("errors") or [] if isinstance(answer, dict) else []:
+        if not isinstance(item, dict):
+            continue
+        category = str(item.get("category") or item.get("code") or "").upper()[:100]
+        for member in (item.get("context") or {}).get("ids") or []:
+            refused[str(member)] = HubSpotError(
+                "HubSpot refused this member of a batch",
+                permanent=True,
+                status=HTTPStatus.MULTI_STATUS,
+                words=[category] if category else [],
+            )
+    return refused
 
 
 def _property_feature(name: str) -> str:
-    return f"property:{name}"
+    return f"{RefusedFeature.PROPERTY}{name}"
 
 
 def _results(answer: object) -> list[dict[str, Any]]:

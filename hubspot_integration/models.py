@@ -111,18 +111,23 @@ class OAuthState(models.Model):
 
 
 class RefusedFeature(models.Model):
-    """Something that HubSpot refuses a portal for a reason only its admin can mend.
+    """Something that HubSpot refuses a portal.
 
-    `feature` is a feature of `client` ("contacts", "callbacks", …), EVERYTHING, or `property:<name>`. Nothing of the
-    kind is tried again until the portal is connected anew, or the property is back.
+    `feature` is a feature of `client` ("contacts", "callbacks", …), EVERYTHING, or `property:<name>`. A scope that was not
+    granted is missing until the portal is connected anew. Everything else may be over at any moment: `probe_at` says when
+    it is looked into again (NULL: at once), `steps` how often that was put off.
     """
 
     EVERYTHING = "everything"
+    PROPERTY = "property:"
+    MISSING_SCOPES = "missing_scopes"
 
     portal = models.ForeignKey(Portal, on_delete=models.CASCADE, related_name="refused_features", db_index=False)
     feature = models.CharField(max_length=120)
     reason = models.CharField(max_length=100)
     refused_at = models.DateTimeField()
+    probe_at = models.DateTimeField(null=True)
+    steps = models.SmallIntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = (
@@ -131,6 +136,16 @@ class RefusedFeature(models.Model):
 
     def __str__(self) -> str:
         return f"{self.feature} of portal {self.portal_id}: {self.reason}"
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether only the portal's admin can end it, by connecting anew."""
+        return self.reason == self.MISSING_SCOPES
+
+    @property
+    def is_of_a_property(self) -> bool:
+        """Whether it is one property that HubSpot does not let us write."""
+        return self.feature.startswith(self.PROPERTY)
 
 
 class ContactPropertyList(models.Model):

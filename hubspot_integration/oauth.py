@@ -5,6 +5,7 @@ Source: https://developers.hubspot.com/docs/api-reference/latest/authentication/
 
 import datetime as dt
 import enum
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -12,7 +13,7 @@ from uuid import uuid4
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -33,6 +34,7 @@ _LONGEST_ZONE: Final = 64
 # HubSpot asks for a refresh before the token ends, not after a 401.
 REFRESH_MARGIN: Final = dt.timedelta(minutes=5)
 LOOK_EVERY: Final = dt.timedelta(hours=1)
+_LOCK_NOT_AVAILABLE: Final = "55P03"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _FAREWELL_TIMEOUT: Final = 5.0
 REFRESHES: Final = Counter(
     "opsagent_token_refreshes_total", "Refreshes of a portal's token: done, or why HubSpot refused.", ("outcome",)
@@ -173,11 +175,12 @@ def _zone(name: object) -> str:
     return name if isinstance(name, str) and len(name) <= _LONGEST_ZONE and zones.named(name) else "UTC"
 
 
-def access_token_for(portal_id: int, *, refused: str | None = None) -> str:
+def access_token_for(portal_id: int, *, refused: str | None = None, deadline: float = transport.NO_HURRY) -> str:
     """Return an access token of a portal, refreshed when it ends within five minutes.
 
     One refresh at a time per portal: whoever comes second waits on the row lock and reads the result. `refused` is a
     token that HubSpot has just answered 401 to; while it is still the stored one, it is refreshed whatever its age.
+    `deadline`: when somebody in front of a screen wants the answer at the latest (of `time.monotonic`).
     Raises NotConnected when the portal has no tokens or HubSpot refused them as revoked (it is then disconnected),
     HubSpotError with `permanent=False` for every other failure: a wrong client secret disconnects nobody.
     """
@@ -188,18 +191,13 @@ def access_token_for(portal_id: int, *, refused: str | None = None) -> str:
     if grant.is_fresh(now, REFRESH_MARGIN) and grant.access_token != refused:
         return str(grant.access_token)
     try:
-        with transaction.atomic():
-            grant = OAuthGrant.objects.select_for_update().get(portal_id=portal_id)
-            if grant.is_fresh(now, REFRESH_MARGIN) and grant.access_token != refused:
-                return str(grant.access_token)
-            token = _token_request(grant_type="refresh_token", refresh_token=grant.refresh_token)
-            for field, value in _grant_fields(token, now, keep_refresh_token=grant.refresh_token).items():
-                setattr(grant, field, value)
-            grant.save()
-            REFRESHES.add("done")
-            return str(grant.access_token)
+        return _refresh(portal_id, refused=refused, deadline=deadline)
     except OAuthGrant.DoesNotExist:
         raise NotConnected from None
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        raise HubSpotError("Another process is still refreshing the portal's token", permanent=False) from None
     except HubSpotError as error:
         refusal = classify(error, refreshing=True)
         REFRESHES.add(refusal.value)
@@ -215,6 +213,29 @@ def access_token_for(portal_id: int, *, refused: str | None = None) -> str:
             status=error.status,
             retry_after=error.retry_after,
         ) from None
+
+
+def _refresh(portal_id: int, *, refused: str | None, deadline: float) -> str:
+    with transaction.atomic():
+        _wait_no_longer_than(deadline)
+        grant = OAuthGrant.objects.select_for_update().get(portal_id=portal_id)
+        now = timezone.now()
+        if grant.is_fresh(now, REFRESH_MARGIN) and grant.access_token != refused:
+            return str(grant.access_token)
+        token = _token_request(deadline=deadline, grant_type="refresh_token", refresh_token=grant.refresh_token)
+        for field, value in _grant_fields(token, now, keep_refresh_token=grant.refresh_token).items():
+            setattr(grant, field, value)
+        grant.save()
+        REFRESHES.add("done")
+        return str(grant.access_token)
+
+
+def _wait_no_longer_than(deadline: float) -> None:
+    """Let the transaction's next lock be waited for until the deadline only."""
+    if deadline < transport.NO_HURRY:
+        milliseconds = max(1, int((deadline - time.monotonic()) * 1000))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"])
 
 
 def refusal_of_an_unknown_token() -> Refusal:
@@ -343,8 +364,11 @@ _INSTALLATION_SENTENCES: Final = {
 }
 
 
-def _token_request(**form: str) -> dict[str, Any]:
-    """Call the token endpoint with the current client secret and, if HubSpot does not know it, once with the next."""
+def _token_request(*, deadline: float = transport.NO_HURRY, **form: str) -> dict[str, Any]:
+    """Call the token endpoint with the current client secret and, if HubSpot does not know it, once with the next.
+
+    All of it is over at `deadline`.
+    """
     secrets_to_try = settings.HUBSPOT_CLIENT_SECRETS[:2]
     for position, client_secret in enumerate(secrets_to_try, start=1):
         try:
@@ -352,6 +376,7 @@ def _token_request(**form: str) -> dict[str, Any]:
                 "POST",
                 f"/oauth/{settings.HUBSPOT_API_VERSION}/token",
                 form={**form, "client_id": settings.HUBSPOT_CLIENT_ID, "client_secret": client_secret},
+                timeout=transport.time_left(deadline),
             )
         except HubSpotError as error:
             if position < len(secrets_to_try) and error.words & {"BAD_CLIENT_SECRET", "INVALID_CLIENT"}:

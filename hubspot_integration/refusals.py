@@ -1,115 +1,117 @@
-"""What the admin's pages say when they do nothing: signed out, drawn for another portal, not recent enough.
+"""What HubSpot refuses a portal, and when it is looked into again.
 
-Each answer is a page of its own, a sentence in place where htmx asked for a part of a page, and plain text in a frame. What
-was posted goes along, so that it can be sent again; files do not, a browser hands them out once.
+Only a scope that was not granted lasts until somebody connects the portal anew. Any other refusal may be a moment's: the
+first call of a delivery after `probe_at` looks into it, one at a time whatever the number of workers, after 15 s, 30 s,
+60 s and then every 100 s; deliveries wait meanwhile. What a person asks for is not held back: it is a look too.
 """
 
-from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import urlsplit
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from django.conf import settings
-from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import redirect, render
-from django.urls import Resolver404, resolve, reverse
+import structlog
+from django.db.models import F, Q
+from django.db.models.functions import Least
+from django.utils import timezone
 
-from hubspot_integration.models import PortalMember
+from hubspot_integration.models import RefusedFeature
+from hubspot_integration.signals import feature_refused
+from hubspot_integration.transport import HubSpotError
 
-SIGNED_OUT: Final = "You are signed out. That happens after 60 minutes without use, after eight hours, and when an admin ends your access."
-_LONGEST_PATH: Final = 200
+log = structlog.get_logger(__name__)
 
-
-def signed_out(request: HttpRequest) -> HttpResponseBase:
-    """Answer somebody who is not signed in (any more)."""
-    is_part = bool(request.headers.get("HX-Request")) or _is_framed(request)
-    was_signed_in = settings.SESSION_COOKIE_NAME in request.COOKIES
-    if not is_part and not was_signed_in:
-        return redirect("landing")
-    if not is_part and request.method in {"GET", "HEAD"}:
-        messages.info(request, SIGNED_OUT)
-        return redirect(reverse("landing", query={"next": own_page(request.path)}))
-    return _answer(request, "signed_out", HTTPStatus.UNAUTHORIZED, SIGNED_OUT, **_sent(request))
+FIRST_STEP: Final = 15
+LONGEST_STEP: Final = 100
+"""Seconds: looked into again within two minutes, with what a sweep and a call take."""
+TELL_AT_STEP: Final = 8
+"""After so many looks in vain, some ten minutes, the admins hear of it."""
+_MOST_STEPS: Final = 1000
+_SOON: Final = 2.0
 
 
-def another_portal(request: HttpRequest, *, now_in: PortalMember, drawn_for: PortalMember | None) -> HttpResponseBase:
-    """Answer a request of a page that was drawn for another portal than the one the browser is in by now.
+def look(portal_id: int, features: Sequence[str]) -> list[RefusedFeature]:
+    """Return the refusals that stand in the way of a call and pass. Raises HubSpotError for one that lasts."""
+    refused = list(
+        RefusedFeature.objects.filter(portal_id=portal_id, feature__in=[RefusedFeature.EVERYTHING, *features])
+    )
+    for refusal in refused:
+        if refusal.is_lasting:
+            raise _still_refused(refusal, permanent=True)
+    return refused
 
-    `drawn_for` is the membership in that portal, if the session has proven it.
+
+def begin_probe(refused: Iterable[RefusedFeature]) -> None:
+    """Let this call, and no other at the same time, look into what is refused. Raises HubSpotError if it is too early.
+
+    A property that HubSpot does not let us write is the admin's to mend: deliveries fail at once rather than wait for it.
     """
-    here = _name(now_in)
-    if drawn_for is not None:
-        sentence = (
-            f"This page was for {_name(drawn_for)}, but in another tab or window you have gone on to {here} since. Nothing "
-            "was done in either account."
+    now = timezone.now()
+    for refusal in refused:
+        is_due = Q(probe_at__isnull=True) | Q(probe_at__lte=now)
+        mine = RefusedFeature.objects.filter(is_due, pk=refusal.pk, steps=refusal.steps).update(
+            steps=Least(F("steps") + 1, _MOST_STEPS), probe_at=now + _step(refusal.steps + 1)
         )
+        if not mine:
+            raise _still_refused(refusal, permanent=refusal.is_of_a_property)
+
+
+def passing(error: HubSpotError) -> HubSpotError:
+    """Return a refusal that may be a moment's as what it is to a delivery: a reason to wait for the next look."""
+    return HubSpotError(
+        str(error),
+        permanent=False,
+        status=error.status,
+        words=[error.reason.upper()],
+        retry_after=FIRST_STEP,
+    )
+
+
+def put_probe_first(refused: Iterable[RefusedFeature]) -> None:
+    """Let the same call look once more at once."""
+    RefusedFeature.objects.filter(pk__in=[refusal.pk for refusal in refused]).update(probe_at=None)
+
+
+def remember(portal_id: int, feature: str, reason: str) -> None:
+    """Note that HubSpot refuses a portal something; tell of it once, when it lasts or has lasted."""
+    now = timezone.now()
+    refusal, is_new = RefusedFeature.objects.get_or_create(
+        portal_id=portal_id,
+        feature=feature,
+        defaults={"reason": reason, "refused_at": now, "probe_at": now + _step(0)},
+    )
+    was_lasting = refusal.is_lasting and not is_new
+    if not is_new and refusal.reason != reason:
+        refusal.reason = reason
+        refusal.save(update_fields=["reason"])
+    if is_new:
+        log.warning("feature_refused", portal_id=portal_id, feature=feature, reason=reason)
+    if is_new and refusal.is_of_a_property:
+        is_news = True
+    elif refusal.is_lasting:
+        is_news = not was_lasting
     else:
-        sentence = (
-            f"This page was not drawn for {here}, the account that you are signed in to now, so nothing was done. Open the "
-            "settings anew, or sign in to the other account."
-        )
-    return _answer(
-        request, "another_portal", HTTPStatus.CONFLICT, sentence, now_in=now_in, drawn_for=drawn_for, **_sent(request)
+        # Whoever gets past the step tells of it.
+        at_step = RefusedFeature.objects.filter(pk=refusal.pk, steps=TELL_AT_STEP)
+        is_news = bool(at_step.update(steps=TELL_AT_STEP + 1))
+    if is_news:
+        feature_refused.send(sender=RefusedFeature, portal_id=portal_id, feature=feature, reason=reason)
+
+
+def forget(refused: Iterable[RefusedFeature]) -> None:
+    """Note that HubSpot takes the calls again."""
+    for refusal in refused:
+        refusal.delete()
+        log.info("feature_allowed_again", portal_id=refusal.portal_id, feature=refusal.feature)
+
+
+def _step(steps: int) -> dt.timedelta:
+    return dt.timedelta(seconds=min(LONGEST_STEP, FIRST_STEP * 2 ** min(steps, 10)))
+
+
+def _still_refused(refusal: RefusedFeature, *, permanent: bool) -> HubSpotError:
+    wait = None
+    if not permanent and refusal.probe_at is not None:
+        wait = max(_SOON, (refusal.probe_at - timezone.now()).total_seconds())
+    return HubSpotError(
+        "HubSpot has refused this before", permanent=permanent, words=[refusal.reason.upper()], retry_after=wait
     )
-
-
-def not_recent(request: HttpRequest, member: PortalMember) -> HttpResponseBase:
-    """Ask a member to go to HubSpot once more, and to come back to this address."""
-    sentence = (
-        "This cannot be undone from here, so it needs a sign-in with HubSpot from the last 15 minutes. HubSpot sends you "
-        "back to this page, and nothing is done before you confirm it there."
-    )
-    return _answer(
-        request,
-        "not_recent",
-        HTTPStatus.FORBIDDEN,
-        sentence,
-        member=member,
-        next=own_page(request.path),
-        **_sent(request),
-    )
-
-
-def own_page(address: str) -> str:
-    """Return a path (and query) of the settings, as it was given or, where it is none, that of the first page."""
-    path = urlsplit(address).path if len(address) <= _LONGEST_PATH else ""
-    try:
-        resolve(path)
-    except Resolver404:
-        return reverse("settings")
-    return address if address.startswith("/settings/") else reverse("settings")
-
-
-def _answer(request: HttpRequest, name: str, status: HTTPStatus, sentence: str, **context: Any) -> HttpResponse:
-    if _is_framed(request):
-        return HttpResponse(f"{sentence}\n", content_type="text/plain; charset=utf-8", status=status)
-    context["sentence"] = sentence
-    if not request.headers.get("HX-Request"):
-        return render(request, f"hubspot_integration/{name}.html", context, status=status)
-    response = render(request, "hubspot_integration/notice.html", context, status=status)
-    response["HX-Retarget"], response["HX-Reswap"] = "#notice", "innerHTML show:window:top"
-    return response
-
-
-def _sent(request: HttpRequest) -> dict[str, Any]:
-    """Return what was posted, to be sent again, and where one is to go on otherwise."""
-    is_post = request.method == "POST"
-    fields = [
-        (name, value) for name, values in request.POST.lists() for value in values if name != "csrfmiddlewaretoken"
-    ]
-    before = urlsplit(request.headers.get("Referer", "")).path
-    return {
-        "is_post": is_post,
-        "fields": fields,
-        "may_send_again": is_post and not request.FILES,
-        "page": own_page(before if is_post else request.get_full_path()),
-        "address": own_page(request.path),
-    }
-
-
-def _is_framed(request: HttpRequest) -> bool:
-    return request.headers.get("Sec-Fetch-Dest") in {"iframe", "frame"}
-
-
-def _name(member: PortalMember) -> str:
-    return f"{member.portal.hub_domain or 'the HubSpot account'} ({member.portal_id})"

@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST, require_safe
 from limits import RateLimitItemPerMinute
 
-from hubspot_integration import access, attempts, oauth, refusals
+from hubspot_integration import access, attempts, oauth, turned_away
 from hubspot_integration.attempts import Attempt, InstallationError, Purpose
 from hubspot_integration.models import PortalMember
 from opsagent import callers, throttling
@@ -47,7 +47,7 @@ def install(request: HttpRequest) -> HttpResponse:
 @never_cache
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Send the browser to HubSpot's authorize page, to come back as a portal's admin, to the page `next` of the settings."""
-    return _to_hubspot(request, Purpose.SIGN_IN, return_to=refusals.own_page(request.GET.get("next", "")))
+    return _to_hubspot(request, Purpose.SIGN_IN, return_to=turned_away.own_page(request.GET.get("next", "")))
 
 
 @never_cache
@@ -58,7 +58,7 @@ def confirm(request: HttpRequest, member: PortalMember) -> HttpResponse:
     if not member.portal.is_connected:
         messages.error(request, "HubSpot is not connected. Reconnect it first: that shows who you are as well.")
         return redirect("settings")
-    return_to = refusals.own_page(request.POST.get("next", ""))
+    return_to = turned_away.own_page(request.POST.get("next", ""))
     return _to_hubspot(request, Purpose.CONFIRM, return_to=return_to, member=member)
 
 
@@ -95,7 +95,7 @@ def choose_portal(request: HttpRequest) -> HttpResponse:
     """
     if not access.choose(request, request.POST.get("portal", "")):
         raise Http404
-    return redirect(refusals.own_page(request.GET.get("next", "")), preserve_request="resend" in request.GET)
+    return redirect(turned_away.own_page(request.GET.get("next", "")), preserve_request="resend" in request.GET)
 
 
 @require_POST
@@ -131,9 +131,9 @@ def _finished(request: HttpRequest, attempt: Attempt, code: str) -> HttpResponse
     except InstallationError as error:
         return _failed(request, attempt.purpose, str(error), attempt.return_to)
     access.sign_in(request, member)
-    return redirect(refusals.own_page(attempt.return_to))
+    return redirect(turned_away.own_page(attempt.return_to))
 
 
 def _failed(request: HttpRequest, purpose: Purpose, sentence: str, return_to: str = "") -> HttpResponse:
-    context = {"purpose": purpose.value, "sentence": sentence, "page": refusals.own_page(return_to)}
+    context = {"purpose": purpose.value, "sentence": sentence, "page": turned_away.own_page(return_to)}
     return render(request, "hubspot_integration/installation_failed.html", context, status=400)

@@ -67,6 +67,24 @@ def prepare_and_plan_once(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
         cursor.execute("SET plan_cache_mode = force_generic_plan")
 
 
+def in_the_end(work: Callable[[], R], *, seconds: float) -> R:
+    """Do `work`, again and again on fresh connections for so many seconds if the kept one turns out to be dead.
+
+    For what must be written down because it has happened. It may safely run twice; not for use inside a transaction.
+    """
+    until, pause = time.monotonic() + seconds, 0.0
+    while True:
+        try:
+            return work()
+        except OperationalError:
+            if connection.in_atomic_block or connection.is_usable() or time.monotonic() > until:
+                raise
+            log.info("database_reconnecting")
+            connection.close()
+            time.sleep(pause)
+            pause = min(1.0, pause + 0.1)
+
+
 def once_more_when_disconnected(work: Callable[[], R]) -> R:
     """Do `work`; do it once more on a fresh connection if the kept one turns out to be dead.
 

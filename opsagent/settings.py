@@ -148,7 +148,7 @@ if _mail:
     EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"]
     EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"], _mail["EMAIL_HOST_PASSWORD"]
     EMAIL_USE_TLS, EMAIL_USE_SSL = _mail["EMAIL_USE_TLS"], _mail["EMAIL_USE_SSL"]
-# One message is at most four SMTP exchanges: all of them end within a delivery's lease of 30 s.
+# Of one exchange. A message is four of them: twenty seconds at most, whatever the server does (emails.messages).
 EMAIL_TIMEOUT = 5
 
 # ------------------------------------------------------------------ the application

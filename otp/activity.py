@@ -75,6 +75,7 @@ CHANNEL_WORDS: Final = {
     ChannelName.WORKFLOW_COMPLETION.value: "Workflow step",
     ChannelName.WORKFLOW_CONFIRMATION.value: "Workflow step, once more",
     ChannelName.PROPERTY_CLEARING.value: "Contact property, cleared",
+    ChannelName.PROPERTY_CHECK.value: "Contact property, looked at again",
 }
 # What a code's story tells from the code and its checks themselves.
 _TOLD_OTHERWISE: Final = (Action.CODE_CHECKED, Action.CODE_LOCKED, Action.DELIVERY_SETTLED)
@@ -484,7 +485,7 @@ def _passing(found: OneTimeCodeQuerySet, filters: Filters, now: dt.datetime) -> 
             return found.filter(Q(end_reason=EndReason.EXPIRED) | Q(ended_at__isnull=True, expires_at__lte=now))
         case CodeOutcome.DELIVERY_FAILED:
             failed = Delivery.objects.filter(code=OuterRef("pk"), status__in=_FAILURES).exclude(
-                channel=ChannelName.PROPERTY_CLEARING
+                channel__in=(ChannelName.PROPERTY_CLEARING, ChannelName.PROPERTY_CHECK)
             )
             return found.filter(Exists(failed))
         case ended:

@@ -286,9 +286,10 @@ def _read_contact(portal: Portal, contact_id: int) -> _Contact:
                 "HubSpot does not let OpsAgent read contacts. Ask an admin to reconnect it in the OpsAgent settings."
             )
             raise Refused(Reason.NOT_CONNECTED, message) from None
+        happened = "HubSpot did not answer" if error.status is None else "HubSpot refused for the moment"
         raise Refused(
             Reason.HUBSPOT_UNAVAILABLE,
-            "HubSpot did not answer, so the contact could not be read. Try again in a moment.",
+            f"{happened}, so the contact could not be read. Try again in a moment.",
             retry_after=math.ceil(error.retry_after) if error.retry_after else None,
         ) from None
     if values is None:

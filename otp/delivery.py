@@ -1,7 +1,8 @@
-"""The delivery engine: claim a batch of due rows, let the channel work, write down what became of each.
+"""The delivery engine: claim a batch of due rows, let the channel work step by step, write down what became of each.
 
 One drain per portal and channel at a time, guarded by an advisory lock that PostgreSQL releases by itself when the
-worker dies. The rows it works on are leased: they fall due again should it never come back.
+worker dies. The rows it works on are leased: they fall due again should it never come back. Should it lose its
+connection, and the lock with it, it writes down what it has done and goes no further.
 """
 
 import contextlib
@@ -11,28 +12,33 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from django.db import connection, transaction
-from django.db.models import F
+from django.db import DatabaseError, connection
 
 from hubspot_integration.models import Portal
-from opsagent import database
-from otp import audit
-from otp.channels import CHANNELS, TURNS, Clock, Outcome
+from otp import delivery_rows
+from otp.channels import BOUNCED_LATELY, CHANNELS, TURNS, Channel, Clock, FollowUp, Outcome, Step
 from otp.counts import DELIVERIES, DELIVERY_SECONDS
+from otp.delivery_rows import NOT_OURS, Claim
 from otp.models import ChannelName, Delivery, DeliveryStatus
 
 log = structlog.get_logger(__name__)
 
-LEASE: Final = dt.timedelta(seconds=30)
 LONGEST_BACK_OFF: Final = 30.0
 TURN_SECONDS: Final = 2.0
-GIVE_UP_STEP: Final = 1000
 SETTLING_SECONDS: Final = 0.25
 """So long a step may wait for its sibling's batch: a completion comes two seconds after the answer anyway."""
+# Part of the lock's key: never to change, since workers of two versions work side by side during an upgrade.
+_LOCKS_OF_A_PORTAL: Final = 5
+_LOCKS: Final = {
+    ChannelName.CONTACT_PROPERTY: 0,
+    ChannelName.EMAIL: 1,
+    ChannelName.WORKFLOW_COMPLETION: 2,
+    ChannelName.WORKFLOW_CONFIRMATION: 3,
+}
 
 
 @dataclass
@@ -55,258 +61,159 @@ class Progress:
 def drain(*, portal_id: int, channel: str, clock: Clock, stopping: Callable[[], bool] = lambda: False) -> Progress:
     """Make due deliveries of one portal and channel until none is left or the turn of two seconds is over.
 
-    A channel that lingers stops after a batch that was not full, so that more can gather. Returns at once when another
-    worker is at it; that one looks again before it ends. When `stopping` says so, what was claimed but not begun is
-    given back.
+    The turn ends with the call or the message that exceeds it; what was claimed but not begun is given back, as it is when
+    `stopping` says so. A channel that lingers stops after a batch that was not full, so that more can gather. Returns at
+    once when another worker is at it; that one looks again before it ends.
     """
-    progress = Progress()
-    lingers = CHANNELS[ChannelName(channel)].linger_seconds > 0
-    turn_ends = time.monotonic() + TURN_SECONDS
-    with _only_one(portal_id, channel) as alone:
-        if not alone:
+    name, progress = ChannelName(channel), Progress()
+    with _only_one(portal_id, name) as session:
+        if session is None:
             return progress
-        portal = Portal.objects.get(id=portal_id)
-        while time.monotonic() < turn_ends and not stopping():
-            batch = _claim(portal_id, channel, clock())
-            if not batch:
-                break
-            progress.worked_on += len(batch)
-            try:
-                _deliver(portal, channel, batch, clock, progress, stopping)
-            finally:
-                _make_completions_due(clock(), progress)
-            if lingers and len(batch) < CHANNELS[ChannelName(channel)].batch_size:
+        turn = _Turn(Portal.objects.get(id=portal_id), name, clock, stopping, session, progress)
+        lingers = turn.worker.linger_seconds > 0
+        while not turn.is_over:
+            claimed = turn.take_batch()
+            if not claimed.deliveries or (lingers and len(claimed.deliveries) < turn.worker.batch_size):
                 break
     # Asked after the lock is free: whoever came while it was held has been sent away and counts on this look.
     now = clock()
     progress.more_is_due = Delivery.objects.due(now).filter(portal_id=portal_id, channel=channel).exists()
-    others = TURNS.get(ChannelName(channel))
+    others = TURNS.get(name)
     if others and Delivery.objects.due(now).filter(portal_id=portal_id, channel=others).exists():
         progress.expect(others, now)
     return progress
 
 
-def full_batch_is_due(*, portal_id: int, channel: str, now: dt.datetime) -> bool:
-    """Whether waiting could not make the next call any fuller."""
-    size = CHANNELS[ChannelName(channel)].batch_size
-    return Delivery.objects.due(now).filter(portal_id=portal_id, channel=channel)[:size].count() == size
+class _Turn:
+    """One drain at work."""
+
+    def __init__(
+        self,
+        portal: Portal,
+        channel: ChannelName,
+        clock: Clock,
+        stopping: Callable[[], bool],
+        session: Any,
+        progress: Progress,
+    ) -> None:
+        self.portal, self.channel, self.clock, self.stopping = portal, channel, clock, stopping
+        self.worker: Channel = CHANNELS[channel]
+        self.progress = progress
+        self._session = session
+        self._ends = time.monotonic() + TURN_SECONDS
+        self._look_at = time.monotonic() + SETTLING_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._ends or self._must_stop
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the connection that holds the lock is gone: another worker may have it by now."""
+        return connection.connection is not self._session
+
+    @property
+    def _must_stop(self) -> bool:
+        return self.stopping() or self._is_lost
+
+    def take_batch(self) -> Claim:
+        """Claim what is due and let the channel work on it."""
+        claimed = delivery_rows.claim(self.portal.id, self.channel, self.clock())
+        self.progress.worked_on += len(claimed.deliveries)
+        if self.worker.when_unheard is not None:
+            delivery_rows.follow_up(claimed.unheard, self.worker.when_unheard, self.clock())
+        try:
+            if claimed.deliveries:
+                self._deliver(claimed)
+        finally:
+            self._make_completions_due()
+        return claimed
+
+    def _deliver(self, claimed: Claim) -> None:
+        with contextlib.closing(self.worker.deliver(self.portal, claimed.deliveries, self.clock)) as steps:
+            step = next(steps, None)
+            while step is not None:
+                allowed = self._take(step, claimed)
+                if time.monotonic() > self._look_at:
+                    self._make_completions_due()
+                # At least one outcome a turn, however slow: else the same deliveries would be claimed for ever.
+                if self._must_stop or (step.outcomes and self.is_over):
+                    break
+                try:
+                    step = steps.send(allowed)
+                except StopIteration:
+                    return
+            else:
+                return
+        delivery_rows.give_back(claimed, self.clock())
+
+    def _take(self, step: Step, claimed: Claim) -> list[Delivery]:
+        """Write down what a step says; return what of `about_to` may be handed over."""
+        now = self.clock()
+        objections = self._record(list(step.outcomes), claimed, now, about_to=list(step.about_to))
+        ended = [
+            Outcome.bounced(delivery, objection) if objection == BOUNCED_LATELY else Outcome.failed(delivery, objection)
+            for delivery in step.about_to
+            if (objection := objections[delivery.id]) not in {None, NOT_OURS}
+        ]
+        if ended:
+            self._record(ended, claimed, now)
+        return [delivery for delivery in step.about_to if objections[delivery.id] is None]
+
+    def _record(
+        self, outcomes: list[Outcome], claimed: Claim, now: dt.datetime, *, about_to: list[Delivery] | None = None
+    ) -> dict[int, str | None]:
+        # Before the outcomes: should this worker die in between, they are unheard of, and both come once more.
+        for wanted, deliveries in self._wanted(outcomes).items():
+            delivery_rows.follow_up(deliveries, wanted, now)
+        with_retries = [(outcome, _retry_at(outcome, self.worker, now)) for outcome in outcomes]
+        objections = delivery_rows.record(self.channel, claimed.lease, with_retries, about_to or [], now)
+        if self._is_lost and self.worker.when_unheard is not None:
+            # Without the lock another worker may have been at the same contacts during the call.
+            delivery_rows.follow_up([outcome.delivery for outcome in outcomes], self.worker.when_unheard, now)
+        for outcome, retry_at in with_retries:
+            if retry_at is not None:
+                self.progress.expect(self.channel, retry_at)
+            else:
+                self.progress.settled.add(outcome.delivery.code_id)
+            _tell(outcome, now)
+        return objections
+
+    def _wanted(self, outcomes: list[Outcome]) -> dict[FollowUp, list[Delivery]]:
+        found: dict[FollowUp, list[Delivery]] = defaultdict(list)
+        for outcome in outcomes:
+            if outcome.follow_up is not None:
+                found[outcome.follow_up].append(outcome.delivery)
+            if outcome.unheard and self.worker.when_unheard is not None:
+                found[self.worker.when_unheard].append(outcome.delivery)
+        return found
+
+    def _make_completions_due(self) -> None:
+        self._look_at = time.monotonic() + SETTLING_SECONDS
+        if self.progress.settled:
+            for at in delivery_rows.make_completions_due(self.progress.settled, self.clock()):
+                self.progress.expect(ChannelName.WORKFLOW_COMPLETION, at)
+            self.progress.settled.clear()
 
 
-def _deliver(
-    portal: Portal,
-    channel: str,
-    batch: list[Delivery],
-    clock: Clock,
-    progress: Progress,
-    stopping: Callable[[], bool],
-) -> None:
-    now = clock()
-    worker = CHANNELS[ChannelName(channel)]
-    if worker.needs_live_code:
-        dead = [delivery for delivery in batch if not delivery.code.is_live(now)]
-        if dead:
-            ended = [Outcome.failed(delivery, delivery.code.end_reason or "expired") for delivery in dead]
-            _record(ended, clock(), progress)
-        batch = [delivery for delivery in batch if delivery.code.is_live(now)]
-    if not portal.is_connected and worker.needs_hubspot:
-        _record([Outcome.failed(delivery, "not_connected") for delivery in batch], clock(), progress)
-        return
-    if not batch:
-        return
-    look_at = time.monotonic() + SETTLING_SECONDS
-    with contextlib.closing(worker.deliver(portal, batch, clock)) as results:
-        for outcomes in results:
-            _record(outcomes, clock(), progress)
-            if time.monotonic() > look_at:
-                _make_completions_due(clock(), progress)
-                look_at = time.monotonic() + SETTLING_SECONDS
-            if stopping():
-                break
-    if stopping():
-        _give_back(batch, clock())
-
-
-def _give_back(batch: list[Delivery], now: dt.datetime) -> None:
-    """Make what was claimed and has no outcome due again at once, for another worker."""
-    untouched = Delivery.objects.filter(
-        id__in=[delivery.id for delivery in batch],
-        status=DeliveryStatus.PENDING,
-        next_attempt_at__in={delivery.next_attempt_at for delivery in batch},
-    )
-    untouched.update(next_attempt_at=now, attempts=F("attempts") - 1)
-
-
-def _claim(portal_id: int, channel: str, now: dt.datetime) -> list[Delivery]:
-    """Lease the oldest due deliveries, at most one batch, and return them with their codes."""
-    worker = CHANNELS[ChannelName(channel)]
-    with transaction.atomic():
-        due = Delivery.objects.due(now).filter(portal_id=portal_id, channel=channel)
-        chosen = list(
-            due.order_by("next_attempt_at", "id")
-            .select_for_update(skip_locked=True)
-            .values_list("id", flat=True)[: worker.batch_size]
+def _tell(outcome: Outcome, now: dt.datetime) -> None:
+    delivery = outcome.delivery
+    DELIVERIES.add(delivery.channel, outcome.status)
+    if outcome.status is DeliveryStatus.SENT:
+        DELIVERY_SECONDS.observe((now - delivery.code.created_at).total_seconds(), delivery.channel)
+    if outcome.error:
+        log.warning(
+            "delivery_not_made",
+            portal_id=delivery.portal_id,
+            reference=str(delivery.code_id),
+            channel=delivery.channel,
+            status=outcome.status.value,
+            reason=outcome.error,
+            attempts=delivery.attempts,
         )
-        Delivery.objects.filter(id__in=chosen).update(next_attempt_at=now + LEASE, attempts=F("attempts") + 1)
-    claimed = Delivery.objects.filter(id__in=chosen).select_related("code").order_by("id")
-    return list(claimed if worker.needs_recipient else claimed.defer("code__address", "code__first_name"))
 
 
-_RECORD: Final = f"""
-    WITH settled AS (
-        UPDATE otp_delivery SET status = %(status)s, error = %(error)s, next_attempt_at = %(retry_at)s,
-            settled_at = %(settled_at)s, provider_message_id = %(provider_message_id)s
-        WHERE id = ANY (%(ids)s) AND status = 'pending'
-        RETURNING code_id, portal_id, channel, status, error, settled_at
-    )
-    {audit.INSERT_SETTLED}
-"""  # noqa: S608 (another statement of ours)
-
-
-def _record(outcomes: list[Outcome], now: dt.datetime, progress: Progress) -> None:
-    """Write down what became of deliveries: one statement for all with the same outcome, committed when this returns."""
-    groups: dict[tuple[DeliveryStatus, str, dt.datetime | None, str], list[int]] = defaultdict(list)
-    for outcome in outcomes:
-        retry_at = _retry_at(outcome, now)
-        groups[outcome.status, outcome.error, retry_at, outcome.provider_message_id].append(outcome.delivery.id)
-        if retry_at is not None:
-            progress.expect(outcome.delivery.channel, retry_at)
-        else:
-            progress.settled.add(outcome.delivery.code_id)
-    for (status, error, retry_at, provider_message_id), ids in groups.items():
-        # Prepared: for mails it runs once a message, and its price is the worker's pace.
-        database.execute(
-            _RECORD,
-            {
-                "ids": ids,
-                "status": status.value,
-                "error": error,
-                "retry_at": retry_at,
-                "settled_at": None if status is DeliveryStatus.PENDING else now,
-                "provider_message_id": provider_message_id[:255],
-            },
-        )
-    if any(outcome.follow_up is not None for outcome in outcomes):
-        _follow_up(outcomes, now)
-    for outcome in outcomes:
-        DELIVERIES.add(outcome.delivery.channel, outcome.status)
-        if outcome.status is DeliveryStatus.SENT:
-            DELIVERY_SECONDS.observe((now - outcome.delivery.code.created_at).total_seconds(), outcome.delivery.channel)
-        if outcome.error:
-            log.warning(
-                "delivery_not_made",
-                portal_id=outcome.delivery.portal_id,
-                reference=str(outcome.delivery.code_id),
-                channel=outcome.delivery.channel,
-                status=outcome.status.value,
-                reason=outcome.error,
-                attempts=outcome.delivery.attempts,
-            )
-
-
-def _follow_up(outcomes: list[Outcome], now: dt.datetime) -> None:
-    Delivery.objects.bulk_create(
-        [
-            Delivery(
-                code_id=outcome.delivery.code_id,
-                portal_id=outcome.delivery.portal_id,
-                channel=outcome.follow_up.channel,
-                target=outcome.delivery.target,
-                next_attempt_at=now + outcome.follow_up.delay,
-            )
-            for outcome in outcomes
-            if outcome.follow_up is not None
-        ],
-        ignore_conflicts=True,
-    )
-
-
-def give_up(*, portal_id: int, now: dt.datetime) -> int:
-    """Fail whatever is pending of a portal that is not connected any more, in small steps; return how much that was."""
-    given_up = 0
-    while True:
-        with transaction.atomic():
-            pending = Delivery.objects.filter(portal_id=portal_id, status=DeliveryStatus.PENDING)
-            # What a worker holds at this moment is skipped: it finds out by itself.
-            step = list(pending.select_for_update(skip_locked=True).values_list("id", flat=True)[:GIVE_UP_STEP])
-            Delivery.objects.filter(id__in=step).update(
-                status=DeliveryStatus.FAILED, error="not_connected", next_attempt_at=None, settled_at=now
-            )
-        given_up += len(step)
-        if not step:
-            return given_up
-
-
-def make_forgotten_completions_due(now: dt.datetime) -> int:
-    """Make completions due whose codes have had nothing pending for longer than a lease; return how many."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE otp_delivery AS completion SET next_attempt_at = %(now)s
-            WHERE completion.channel = %(channel)s AND completion.status = 'pending'
-              AND completion.next_attempt_at > %(lease_end)s AND completion.not_before < %(long_ago)s
-              AND NOT EXISTS (SELECT FROM otp_delivery AS sibling
-                              WHERE sibling.code_id = completion.code_id AND sibling.id <> completion.id
-                                AND sibling.settled_at IS NULL AND sibling.channel <> 'property_clearing')
-            """,
-            {
-                "now": now,
-                "lease_end": now + LEASE,
-                "long_ago": now - LEASE,
-                "channel": ChannelName.WORKFLOW_COMPLETION,
-            },
-        )
-        return int(cursor.rowcount)
-
-
-def make_clearings_due(now: dt.datetime) -> int:
-    """Make the clearing of properties due whose codes ended before their time; return how many."""
-    with connection.cursor() as cursor:
-        # Those are few, and an index has them: the condition is that of `codes_to_forget`.
-        cursor.execute(
-            r"""
-            UPDATE otp_delivery AS clearing SET next_attempt_at = %(now)s
-            FROM otp_onetimecode AS code
-            WHERE code.ended_at IS NOT NULL AND code.digest <> '\x' AND code.expires_at > %(now)s
-              AND clearing.code_id = code.id AND clearing.channel = %(channel)s AND clearing.status = 'pending'
-              AND clearing.attempts = 0 AND clearing.next_attempt_at > %(now)s
-            """,
-            {"now": now, "channel": ChannelName.PROPERTY_CLEARING},
-        )
-        return int(cursor.rowcount)
-
-
-# "Settled" is asked by `settled_at`, although `status` says the same: for a pending row PostgreSQL would take the index of
-# what is to be made, which holds everybody's, and compare all of it with every code.
-_MAKE_DUE: Final = """
-    UPDATE otp_delivery AS completion SET next_attempt_at = GREATEST(completion.not_before, %(now)s)
-    WHERE completion.code_id = ANY (%(code_ids)s) AND completion.channel = %(channel)s
-      AND completion.settled_at IS NULL
-      AND NOT EXISTS (SELECT FROM otp_delivery AS sibling
-                      WHERE sibling.code_id = completion.code_id AND sibling.id <> completion.id
-                        AND sibling.settled_at IS NULL AND sibling.channel <> 'property_clearing')
-    RETURNING completion.next_attempt_at
-"""
-
-
-def _make_completions_due(now: dt.datetime, progress: Progress) -> None:
-    """Make completions due whose codes have nothing pending any more.
-
-    In a statement after the one that wrote the outcomes, each committed on its own: of two siblings that settle at the
-    same moment, the one that commits last sees the other here. Should a worker die between the two,
-    `make_forgotten_completions_due` and at the latest the code's end see to the step.
-    """
-    if not progress.settled:
-        return
-    made_due = database.execute(
-        _MAKE_DUE,
-        {"now": now, "code_ids": list(progress.settled), "channel": ChannelName.WORKFLOW_COMPLETION.value},
-    )
-    for row in made_due.fetchall():
-        progress.expect(ChannelName.WORKFLOW_COMPLETION, row.next_attempt_at)
-    progress.settled.clear()
-
-
-def _retry_at(outcome: Outcome, now: dt.datetime) -> dt.datetime | None:
+def _retry_at(outcome: Outcome, worker: Channel, now: dt.datetime) -> dt.datetime | None:
     if outcome.status is not DeliveryStatus.PENDING:
         return None
     seconds = outcome.retry_after
@@ -314,23 +221,24 @@ def _retry_at(outcome: Outcome, now: dt.datetime) -> dt.datetime | None:
         # Exponential with jitter: a burst that failed together does not come back together.
         seconds = min(LONGEST_BACK_OFF, 2.0 ** min(outcome.delivery.attempts, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, hides nothing)
     retry_at = now + dt.timedelta(seconds=seconds)
-    if CHANNELS[ChannelName(outcome.delivery.channel)].needs_live_code:
+    if worker.needs_live_code:
         # Looked at no later than the code's end, so that the step that waits for it is completed in time.
         retry_at = min(retry_at, max(now, outcome.delivery.code.expires_at))
     return retry_at
 
 
 @contextlib.contextmanager
-def _only_one(portal_id: int, channel: str) -> Iterator[bool]:
-    """Try to be the only drain of a portal and channel; yield whether it worked."""
-    name = ChannelName(channel)
-    key = portal_id * len(ChannelName) + list(ChannelName).index(TURNS.get(name, name))
+def _only_one(portal_id: int, channel: ChannelName) -> Iterator[Any]:
+    """Try to be the only drain of a portal and channel; yield the session that holds the lock, or None."""
+    key = portal_id * _LOCKS_OF_A_PORTAL + _LOCKS[TURNS.get(channel, channel)]
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
         (alone,) = cursor.fetchone()
+    session = connection.connection
     try:
-        yield alone
+        yield session if alone else None
     finally:
-        if alone:
-            with connection.cursor() as cursor:
+        if alone and connection.connection is session:
+            # A session that is gone has let go by itself.
+            with contextlib.suppress(DatabaseError), connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [key])

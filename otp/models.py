@@ -394,6 +394,7 @@ class ChannelName(models.TextChoices):
     WORKFLOW_COMPLETION = "workflow_completion"
     WORKFLOW_CONFIRMATION = "workflow_confirmation"
     PROPERTY_CLEARING = "property_clearing"
+    PROPERTY_CHECK = "property_check"
 
 
 class DeliveryStatus(models.TextChoices):
@@ -433,7 +434,8 @@ class Delivery(models.Model):
     )
     attempts = models.SmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True, blank=True)
-    # a completion is lost when it reaches HubSpot before HubSpot has stored our answer: never send it sooner
+    # a completion is lost when it reaches HubSpot before HubSpot has stored our answer: never send it sooner; a check of
+    # the contact property: when it is looked at for the last time
     not_before = models.DateTimeField(null=True, blank=True)
     error = models.CharField(max_length=100, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)

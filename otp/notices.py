@@ -24,10 +24,15 @@ DISCONNECTED_BY_STAFF: Final = "disconnected_by_staff"
 def tell_admins(portal_id: int, subject: str) -> int:
     """Mail everybody who has signed in to the portal's settings; return how many mails were accepted.
 
-    `subject`: one of DISCONNECTED, or the feature that HubSpot refuses (see hubspot_integration.models.RefusedFeature).
+    `subject`: one of DISCONNECTED, or the feature that HubSpot refuses (see hubspot_integration.models.RefusedFeature). A
+    notice that is not true any more by the time it could leave is not sent.
     """
     portal = Portal.objects.get(id=portal_id)
-    content = _content(portal, *sentences(subject))
+    happened = _happened(portal, subject)
+    if happened is None:
+        log.info("notice_out_of_date", portal_id=portal_id, about=subject)
+        return 0
+    content = _content(portal, *happened)
     today = timezone.now().date()
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
     messages = [
@@ -44,8 +49,15 @@ def tell_admins(portal_id: int, subject: str) -> int:
     return accepted
 
 
-def sentences(subject: str) -> tuple[str, str]:
-    """Return what happened and what to do."""
+def _happened(portal: Portal, subject: str) -> tuple[str, str] | None:
+    """Return the sentences of a notice, or None if they are not true now."""
+    if subject in {DISCONNECTED, DISCONNECTED_BY_ADMIN, DISCONNECTED_BY_STAFF}:
+        return None if portal.is_connected else _of_the_end(subject)
+    refusal = portal.refused_features.filter(feature=subject).first()
+    return None if refusal is None else sentences_of(refusal)
+
+
+def _of_the_end(subject: str) -> tuple[str, str]:
     if subject == DISCONNECTED:
         return (
             "OpsAgent OTP is no longer connected to your HubSpot account: HubSpot says it was uninstalled.",
@@ -62,16 +74,19 @@ def sentences(subject: str) -> tuple[str, str]:
                 "app again; your settings are kept."
             ),
         )
-    if subject == DISCONNECTED_BY_STAFF:
-        return (
-            "OpsAgent OTP was disconnected from your HubSpot account by its support staff.",
-            (
-                "Workflows that still generate codes get the outcome “not connected”. To go on, install the app again; your "
-                "settings are kept."
-            ),
-        )
-    if subject.startswith("property:"):
-        name = subject.removeprefix("property:")
+    return (
+        "OpsAgent OTP was disconnected from your HubSpot account by its support staff.",
+        (
+            "Workflows that still generate codes get the outcome “not connected”. To go on, install the app again; your "
+            "settings are kept."
+        ),
+    )
+
+
+def sentences_of(refusal: RefusedFeature) -> tuple[str, str]:
+    """Return what HubSpot refuses and what to do."""
+    if refusal.is_of_a_property:
+        name = refusal.feature.removeprefix(RefusedFeature.PROPERTY)
         return (
             (
                 f"HubSpot refuses to write codes to the contact property {name}: it does not exist any more, or it is "
@@ -82,14 +97,19 @@ def sentences(subject: str) -> tuple[str, str]:
                 "codes are still generated, and mailed if you want that."
             ),
         )
-    if subject == RefusedFeature.EVERYTHING:
+    if not refusal.is_lasting:
+        what = "every call" if refusal.feature == RefusedFeature.EVERYTHING else f"calls for {refusal.feature}"
+        since = refusal.refused_at.astimezone(refusal.portal.zone)
         return (
-            "HubSpot refuses every call that OpsAgent OTP makes for your account.",
-            "Open the settings and choose Reconnect.",
+            f"HubSpot refuses {what} of OpsAgent OTP for your account since {since:%H:%M} on {since.day} {since:%B} ({refusal.reason}).",
+            (
+                "Codes are still generated. What is to be written or completed waits, and is tried again every two minutes "
+                "until the code expires. If it does not pass by itself, open the settings and choose Reconnect."
+            ),
         )
     return (
         (
-            f"HubSpot refuses OpsAgent OTP something it needs: {subject}. The permission was not granted or has been "
+            f"HubSpot refuses OpsAgent OTP something it needs: {refusal.feature}. The permission was not granted or has been "
             "withdrawn."
         ),
         "Open the settings, choose Reconnect and grant what HubSpot asks you for.",

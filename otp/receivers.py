@@ -14,7 +14,7 @@ from hubspot_integration import client
 from hubspot_integration.models import Portal, PortalMember
 from hubspot_integration.signals import contacts_deleted, feature_refused, portal_connected, portal_disconnected
 from hubspot_integration.transport import HubSpotError
-from otp import audit, delivery, erasure, mail_status, notices, tasks
+from otp import audit, delivery_rows, erasure, mail_status, notices, tasks
 from otp.audit import Action, ActorKind
 from otp.models import OTPSettings
 from otp.services import COMPLETION_SCOPE
@@ -56,7 +56,7 @@ def tell_of_the_end(*, portal: Portal, asked_by: str, by_staff: bool, **_: Any) 
         actor_kind=kind,
         action=Action.PORTAL_DISCONNECTED,
     )
-    delivery.give_up(portal_id=portal.id, now=timezone.now())
+    delivery_rows.give_up(portal_id=portal.id, now=timezone.now())
     _tell(portal.id, subject)
 
 

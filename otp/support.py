@@ -182,12 +182,13 @@ def retry_delivery(*, delivery_id: int, staff: str, now: dt.datetime) -> bool:
     """Make a failed delivery due again, with all its tries, and record who wanted it; return whether it was possible.
 
     It is while the code is live and its portal is connected: nothing delivers a code that has ended. Clearing the
-    contact property is the exception: that comes after the end.
+    contact property, and looking at it again, are the exceptions: they come after the end.
     """
     with transaction.atomic():
         delivery = Delivery.objects.select_for_update(of=("self",)).select_related("code", "portal").get(id=delivery_id)
         code, portal = delivery.code, delivery.portal
-        is_too_late = delivery.channel != ChannelName.PROPERTY_CLEARING and not code.is_live(now)
+        comes_after_the_end = delivery.channel in {ChannelName.PROPERTY_CLEARING, ChannelName.PROPERTY_CHECK}
+        is_too_late = not comes_after_the_end and not code.is_live(now)
         if delivery.status != DeliveryStatus.FAILED or is_too_late or not portal.is_connected:
             return False
         delivery.status, delivery.error, delivery.attempts = DeliveryStatus.PENDING, "", 0

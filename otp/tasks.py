@@ -11,14 +11,15 @@ from typing import Any, Final
 
 import structlog
 from celery import shared_task
-from celery.signals import worker_shutting_down
+from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.utils import timezone
 from redis import RedisError
 
 from hubspot_integration import attempts, budget, oauth
 from opsagent import broker, sessions
-from otp import audit_chain, delivery, erasure, notices, retention
+from otp import audit_chain, delivery, delivery_rows, erasure, notices, retention
 from otp.channels import CHANNELS
+from otp.lanes import Lanes
 from otp.models import ChannelName, Delivery, EndReason, OneTimeCode
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,7 @@ SWEEP_KEY: Final = "swept-at"
 """Where the broker keeps when a worker last swept, in seconds: what operators go by to see worker and beat alive."""
 
 _stopping = threading.Event()
+_mail_lanes = Lanes(_stopping)
 _quiet_until = 0.0
 _asked = threading.Condition()
 _to_wake: Final[set[tuple[int, str]]] = set()
@@ -111,6 +113,13 @@ os.register_at_fork(after_in_child=_begin_anew)
 def drain(portal_id: int, channel: str) -> None:
     """Make the due deliveries of one portal and channel, for a while; then let others have their turn."""
     _forget_wake(portal_id, channel)
+    if CHANNELS[ChannelName(channel)].takes_a_lane:
+        _mail_lanes.enter((portal_id, channel), lambda: _drain(portal_id, channel))
+    else:
+        _drain(portal_id, channel)
+
+
+def _drain(portal_id: int, channel: str) -> None:
     wait = _linger(portal_id, channel)
     if wait > 0:
         wake(portal_id, channel, at=timezone.now() + dt.timedelta(seconds=wait))
@@ -128,7 +137,7 @@ def drain(portal_id: int, channel: str) -> None:
 def requeue_due() -> None:
     """Wake whoever has due deliveries: what Redis forgot, what a dead worker left, what has waited its back-off."""
     now = timezone.now()
-    delivery.make_forgotten_completions_due(now)
+    delivery_rows.make_forgotten_completions_due(now)
     _remember_sweep(now)
     for portal_id, channel in Delivery.objects.due(now).values_list("portal_id", "channel").distinct():
         wake(portal_id, channel)
@@ -138,7 +147,7 @@ def requeue_due() -> None:
 def end_expired() -> None:
     """End codes whose time is over and wipe their encrypted values, in steps that block nobody."""
     now = timezone.now()
-    delivery.make_clearings_due(now)
+    delivery_rows.make_clearings_due(now)
     while True:
         step = OneTimeCode.objects.filter(ended_at__isnull=True, expires_at__lte=now).order_by("expires_at")
         ended = OneTimeCode.objects.filter(pk__in=list(step.values_list("pk", flat=True)[:END_STEP])).end(
@@ -207,7 +216,17 @@ def chain_audit_lines() -> None:
 @shared_task
 def tell_admins(portal_id: int, subject: str) -> None:
     """Mail a portal's admins about something that only they can mend."""
+    _mail_lanes.enter((portal_id, subject), lambda: _tell_admins(portal_id, subject))
+
+
+def _tell_admins(portal_id: int, subject: str) -> None:
     notices.tell_admins(portal_id, subject)
+
+
+@celeryd_after_setup.connect
+def share_threads(*, instance: Any, **_: Any) -> None:
+    """Keep half of this worker's threads free of mail: servers of mail are slow at times, and everything else is not."""
+    _mail_lanes.widen(max(1, instance.concurrency // 2))
 
 
 @worker_shutting_down.connect
@@ -233,7 +252,7 @@ def _linger(portal_id: int, channel: str) -> float:
         remaining = broker.redis().pttl(_linger_key(portal_id, channel))
     except RedisError:
         return 0.0
-    if remaining <= 0 or delivery.full_batch_is_due(portal_id=portal_id, channel=channel, now=timezone.now()):
+    if remaining <= 0 or delivery_rows.full_batch_is_due(portal_id=portal_id, channel=channel, now=timezone.now()):
         return 0.0
     return remaining / 1000
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from hubspot_integration import access, client, oauth
 from hubspot_integration.client import ContactProperty
-from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, PortalMember, RefusedFeature
+from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, PortalMember
 from hubspot_integration.transport import HubSpotError
 from opsagent import addresses
 from otp import members, notices, policy, portal_settings, services
@@ -218,7 +219,7 @@ def _settings_page(
         "portal": portal,
         "zone": portal.zone,
         "connection": _connection(portal, grant, now),
-        "refusals": [notices.sentences(refused.feature) for refused in portal.refused_features.all()],
+        "refusals": [notices.sentences_of(refused) for refused in portal.refused_features.all()],
         "property_list": property_list,
         "left_out": left_out(_properties(property_list)),
         "may_create_property": grant is not None and SCHEMA_SCOPE in grant.scopes,
@@ -318,9 +319,7 @@ def _connection(portal: Portal, grant: OAuthGrant | None, now: dt.datetime) -> C
         access_state = "Expired; it is renewed with the next call to HubSpot."
     scopes = grant.scopes if grant else []
     return Connection(
-        is_working=portal.is_connected
-        and grant is not None
-        and not portal.refused_features.filter(feature=RefusedFeature.EVERYTHING).exists(),
+        is_working=portal.is_connected and grant is not None,
         installed_by=portal.installed_by.name if portal.installed_by else "",
         access_state=access_state,
         granted=_scopes_in_words(scopes),
@@ -342,6 +341,8 @@ def _sentence(error: HubSpotError) -> str:
         return (
             "HubSpot does not let this app read your contact properties. Reconnect HubSpot and grant what it asks for."
         )
+    if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return "HubSpot refused to list your contact properties just now. Press “Sync Properties” again in a minute."
     if error.retry_after is not None:
         return "Your HubSpot account has used up its calls for the moment. Press “Sync Properties” again in a minute."
     return "HubSpot did not answer, so the properties could not be fetched. Press “Sync Properties” again in a minute."

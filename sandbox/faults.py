@@ -1,12 +1,15 @@
 """Faults on demand: what a route does instead of, before or after its work."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
 HTTP_KINDS = frozenset({"status", "slow", "drop", "drop_after", "hold"})
 BATCH_KINDS = frozenset({"half_batch"})
+# for calls that change something
+LATE_KINDS = frozenset({"late"})
 REFRESH_KINDS = frozenset({"revoked", "rotate"})
 TOKEN_KINDS = frozenset({"bad_hub", "bad_client_secret"}) | REFRESH_KINDS
 SMTP_KINDS = frozenset({"refuse", "slow", "drop", "drop_after", "hold"})
@@ -23,11 +26,11 @@ ROUTES = {
     "groups.list": HTTP_KINDS,
     "groups.create": HTTP_KINDS,
     "contacts.read": HTTP_KINDS,
-    "contacts.update": HTTP_KINDS,
+    "contacts.update": HTTP_KINDS | LATE_KINDS,
     "contacts.batch_read": HTTP_KINDS,
-    "contacts.batch_update": HTTP_KINDS | BATCH_KINDS,
-    "callbacks.complete": HTTP_KINDS,
-    "callbacks.complete_batch": HTTP_KINDS,
+    "contacts.batch_update": HTTP_KINDS | BATCH_KINDS | LATE_KINDS,
+    "callbacks.complete": HTTP_KINDS | LATE_KINDS,
+    "callbacks.complete_batch": HTTP_KINDS | LATE_KINDS,
     "smtp.connect": SMTP_KINDS,
     "smtp.mail": SMTP_KINDS,
     "smtp.rcpt": SMTP_KINDS,
@@ -44,7 +47,8 @@ class Fault:
     """One fault that is switched on.
 
     ``route`` is a route's name or the beginning of it; ``match`` a part of the request's path, or of the recipient's
-    address for SMTP; ``times`` how often it may still fire, for ever when None.
+    address for SMTP; ``member`` an id, of a contact or a callback, that a batch must hold; ``times`` how often it may
+    still fire, for ever when None.
     """
 
     id: int
@@ -52,6 +56,7 @@ class Fault:
     kind: str
     portal_id: int | None = None
     match: str = ""
+    member: str = ""
     status: int = 503
     body: str = ""
     retry_after: str = ""
@@ -62,12 +67,13 @@ class Fault:
     fired: int = 0
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def concerns(self, route: str, portal_id: int | None, subject: str) -> bool:
+    def concerns(self, route: str, portal_id: int | None, subject: str, members: frozenset[str]) -> bool:
         """Return whether the fault fires for such a request."""
         return (
             route.startswith(self.route)
             and (self.portal_id is None or self.portal_id == portal_id)
             and self.match in subject
+            and (not self.member or self.member in members)
             and (self.times is None or self.fired < self.times)
         )
 
@@ -77,6 +83,11 @@ class Fault:
             await self.released.wait()
         else:
             await asyncio.sleep(self.seconds)
+
+    async def until_late(self) -> None:
+        """Wait until the time has come to do what nobody was told of: so many seconds later, or when switched off."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.released.wait(), self.seconds)
 
 
 class Faults:
@@ -110,7 +121,13 @@ class Faults:
             self.remove(fault_id)
 
     async def meet(
-        self, route: str, *, kinds: frozenset[str], portal_id: int | None = None, subject: str = ""
+        self,
+        route: str,
+        *,
+        kinds: frozenset[str],
+        portal_id: int | None = None,
+        subject: str = "",
+        members: frozenset[str] = frozenset(),
     ) -> Fault | None:
         """Sit out the delays for a request and return the first fault that does more than delay, if any.
 
@@ -119,7 +136,7 @@ class Faults:
         if not self._faults:
             return None
         for fault in self:
-            if fault.kind in kinds and fault.concerns(route, portal_id, subject):
+            if fault.kind in kinds and fault.concerns(route, portal_id, subject, members):
                 fault.fired += 1
                 if fault.kind not in DELAYS:
                     return fault

@@ -2,14 +2,15 @@
 
 from typing import Final
 
-from otp.channels.base import Channel, Clock, FollowUp, Outcome
+from otp.channels.base import BOUNCED_LATELY, Channel, Clock, FollowUp, Outcome, Step
 from otp.channels.contact_property import ContactPropertyChannel
 from otp.channels.email import EmailChannel
+from otp.channels.property_check import PropertyCheckChannel
 from otp.channels.property_clearing import PropertyClearingChannel
 from otp.channels.workflow_completion import WorkflowCompletionChannel, WorkflowConfirmationChannel
 from otp.models import ChannelName
 
-__all__ = ["CHANNELS", "TURNS", "Channel", "Clock", "FollowUp", "Outcome"]
+__all__ = ["BOUNCED_LATELY", "CHANNELS", "TURNS", "Channel", "Clock", "FollowUp", "Outcome", "Step"]
 
 CHANNELS: Final[dict[ChannelName, Channel]] = {
     ChannelName.CONTACT_PROPERTY: ContactPropertyChannel(),
@@ -17,7 +18,11 @@ CHANNELS: Final[dict[ChannelName, Channel]] = {
     ChannelName.WORKFLOW_COMPLETION: WorkflowCompletionChannel(),
     ChannelName.WORKFLOW_CONFIRMATION: WorkflowConfirmationChannel(),
     ChannelName.PROPERTY_CLEARING: PropertyClearingChannel(),
+    ChannelName.PROPERTY_CHECK: PropertyCheckChannel(),
 }
 
-TURNS: Final = {ChannelName.PROPERTY_CLEARING: ChannelName.CONTACT_PROPERTY}
+TURNS: Final = {
+    ChannelName.PROPERTY_CLEARING: ChannelName.CONTACT_PROPERTY,
+    ChannelName.PROPERTY_CHECK: ChannelName.CONTACT_PROPERTY,
+}
 """Channels that never work at the same time in one portal as another one, whose turn they take."""

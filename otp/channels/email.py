@@ -1,15 +1,16 @@
 """Mails codes to the contact's address: one message per code, many messages over one connection."""
 
+import contextlib
 import datetime as dt
-from collections.abc import Generator, Iterator
 from typing import Final
 
 from django.conf import settings
 
-from emails.messages import Message, send_each
+from emails import messages
+from emails.messages import Message, Sender
 from hubspot_integration.models import Portal
 from otp import codes
-from otp.channels.base import Clock, Outcome
+from otp.channels.base import BOUNCED_LATELY, Clock, FollowUp, Outcome, Step, Steps
 from otp.mail import Letterhead
 from otp.models import ChannelName, Delivery, DeliveryStatus
 
@@ -22,41 +23,54 @@ class EmailChannel:
 
     batch_size = 100
     needs_live_code = True
-    needs_hubspot = False
     needs_recipient = True
     linger_seconds = 0.0
+    takes_a_lane = True
+    # A bounce that was reported while the batch is on its way; the batch itself is held against all of the hour's.
+    objection = f"""
+        CASE WHEN EXISTS (
+            SELECT FROM otp_onetimecode AS other JOIN otp_delivery AS its ON its.code_id = other.id
+            WHERE other.address_digest = code.address_digest AND other.portal_id = code.portal_id
+              AND other.created_at > %(now)s - interval '1 day'
+              AND its.channel = delivery.channel AND its.status = 'bounced'
+              AND its.provider_status_at > %(now)s - interval '1 hour'
+        ) THEN '{BOUNCED_LATELY}' END
+    """
+    when_unheard: FollowUp | None = (
+        None  # a mail cannot be taken back; whoever gets it twice can tell by its Message-ID
+    )
 
-    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:
-        """Mail every code; each outcome is committed before the next message is handed over.
+    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Steps:
+        """Mail every code; each outcome is committed, and the next code looked at, before the next message leaves.
 
-        A slow server can take longer than a code lives: each is looked at again when its turn comes. An address that
-        bounced within the hour is not mailed again.
+        An address that bounced within the hour is not mailed again. After a message that got no answer in time the next
+        one shows whether it was the message or the server, and the turn does not end before that; a server that is silent
+        is left alone for now.
         """
         bounced = _bounced_within_the_hour(portal, batch, clock())
-        if bounced:
-            yield [Outcome.bounced(delivery, "bounced_within_the_hour") for delivery in bounced]
+        untold = [Outcome.bounced(delivery, BOUNCED_LATELY) for delivery in bounced]
         to_mail = [delivery for delivery in batch if delivery not in bounced]
         letterhead = Letterhead.of(portal)
-        handed_over: list[Delivery] = []
-        too_late: list[Delivery] = []
+        with contextlib.closing(Sender()) as sender:
+            for position, delivery in enumerate(to_mail, start=1):
+                told = [] if sender.is_in_doubt else untold
+                untold = untold[len(told) :]
+                if not (yield Step(told, [delivery])):
+                    continue
+                result = sender.send(_message(delivery, letterhead))
+                untold.append(_outcome(delivery, result))
+                if sender.has_given_up:
+                    untold += [Outcome.postponed(rest, result.reason) for rest in to_mail[position:]]
+                    break
+        yield Step(untold)
 
-        def messages() -> Iterator[Message]:
-            for delivery in to_mail:
-                if delivery.code.is_live(clock()):
-                    handed_over.append(delivery)
-                    yield _message(delivery, letterhead)
-                else:
-                    too_late.append(delivery)
 
-        for position, outcome in send_each(messages()):
-            delivery = handed_over[position]
-            if outcome.accepted:
-                yield [Outcome.sent(delivery, provider_message_id=outcome.provider_message_id)]
-            elif outcome.permanent:
-                yield [Outcome.failed(delivery, outcome.reason)]
-            else:
-                yield [Outcome.postponed(delivery, outcome.reason, outcome.retry_after)]
-        yield [Outcome.failed(delivery, "expired") for delivery in too_late]
+def _outcome(delivery: Delivery, result: messages.Outcome) -> Outcome:
+    if result.accepted:
+        return Outcome.sent(delivery, provider_message_id=result.provider_message_id)
+    if result.permanent:
+        return Outcome.failed(delivery, result.reason)
+    return Outcome.postponed(delivery, result.reason, result.retry_after)
 
 
 def _bounced_within_the_hour(portal: Portal, batch: list[Delivery], now: dt.datetime) -> list[Delivery]:

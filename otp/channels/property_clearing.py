@@ -1,24 +1,26 @@
 """Takes codes that have ended out of the contact property again: a batch read, then a batch write of what still holds one."""
 
 import datetime as dt
-from collections import defaultdict
-from collections.abc import Collection, Generator
+from collections.abc import Collection
 from typing import Final
 
-from django.conf import settings
 from django.db import connection
 
 from hubspot_integration import budget, client
+from hubspot_integration.client import Batches
 from hubspot_integration.models import Portal
-from hubspot_integration.transport import HubSpotError
-from otp import codes
-from otp.channels.base import Clock, Outcome
-from otp.models import ChannelName, Delivery, DeliveryStatus, OneTimeCode, OTPSettings
+from otp.channels import standing
+from otp.channels.base import NO_OBJECTION, Clock, FollowUp, Outcome, Step, Steps
+from otp.channels.batches import hand_over
+from otp.models import ChannelName, Delivery, DeliveryStatus, OTPSettings
 
 SHARE_FOR_OTHERS: Final = 0.5
 """The part of the portal's calls that is left to deliveries that somebody waits for."""
 PATIENCE: Final = dt.timedelta(seconds=15)
-"""No write later than this after the claim: its lease must not end in the middle."""
+"""No write later than this after the look: its lease must not end in the middle."""
+# HubSpot may carry a write out after we have given up waiting for it: by the first look in most cases, by the last in all
+# that we can think of.
+CHECK: Final = FollowUp(ChannelName.PROPERTY_CHECK, dt.timedelta(seconds=30), last=dt.timedelta(seconds=90), again=True)
 
 
 class PropertyClearingChannel:
@@ -29,38 +31,26 @@ class PropertyClearingChannel:
 
     batch_size = client.MAXIMUM_BATCH
     needs_live_code = False
-    needs_hubspot = True
     needs_recipient = True
     linger_seconds = 5.0  # nobody waits for it
+    takes_a_lane = False
+    objection = NO_OBJECTION
+    when_unheard: FollowUp | None = CHECK
 
-    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:
+    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Steps:
         """Empty the property of every contact where it still holds a code that has ended, and of no other."""
-        began = clock()
         batch = _wanted(portal, batch)
         too_late = [delivery for delivery in batch if not delivery.code.digest]
         if too_late:  # HubSpot was away for a day: nobody can tell any more what the property holds
-            yield [Outcome.failed(delivery, "too_late") for delivery in too_late]
+            yield Step([Outcome.failed(delivery, "too_late") for delivery in too_late])
         batch = [delivery for delivery in batch if delivery.code.digest]
         if not batch:
             return
         if budget.share_left(portal.id) < SHARE_FOR_OTHERS:
-            yield [Outcome.postponed(delivery, "budget_spent", budget.WINDOW_SECONDS) for delivery in batch]
+            yield Step([Outcome.postponed(delivery, "budget_spent", budget.WINDOW_SECONDS) for delivery in batch])
             return
-        try:
-            held = _held(portal.id, batch, began)
-            if clock() > began + PATIENCE:
-                yield [Outcome.postponed(delivery, "slow_answer") for delivery in batch]
-                return
-            refused = client.update_contacts(portal.id, held) if held else {}
-        except HubSpotError as error:
-            yield [Outcome.of_hubspot_error(delivery, error) for delivery in batch]
-            return
-        yield [
-            Outcome.of_hubspot_error(delivery, refused[delivery.code.contact_id])
-            if delivery.code.contact_id in refused
-            else Outcome.sent(delivery)
-            for delivery in batch
-        ]
+        hubspot = Batches(portal.id)
+        yield from hand_over(hubspot, batch, lambda deliveries: _clear(hubspot, portal.id, deliveries, clock))
 
 
 def remember(deliveries: Collection[Delivery]) -> None:
@@ -97,47 +87,42 @@ def _wanted(portal: Portal, batch: list[Delivery]) -> list[Delivery]:
     return [delivery for delivery in batch if delivery.id not in unwanted]
 
 
-def _held(portal_id: int, batch: list[Delivery], now: dt.datetime) -> dict[int, dict[str, str]]:
-    """Ask HubSpot which of the contacts' properties hold a code of theirs that has ended; return them, emptied.
+def _clear(hubspot: Batches, portal_id: int, deliveries: list[Delivery], clock: Clock) -> list[Outcome]:
+    """Look at the properties, and empty those that hold a code that has ended.
 
-    A property that a live code has been, or is about to be, written to is left alone. Raises HubSpotError.
+    A property that a newer live code was, or is about to be, written to is left alone. Where an older one lives on, it is
+    written again instead.
     """
-    contacts = sorted({delivery.code.contact_id for delivery in batch})
-    taken = set(
-        Delivery.objects.filter(
-            channel=ChannelName.CONTACT_PROPERTY,
-            status__in=(DeliveryStatus.PENDING, DeliveryStatus.SENT),
-            code__in=OneTimeCode.objects.live(now).filter(portal_id=portal_id, contact_id__in=contacts),
-        ).values_list("code__contact_id", "target")
-    )
+    began = clock()
+    expected = standing.expected(portal_id, {delivery.code.contact_id for delivery in deliveries}, began)
     looked_at = {
-        (delivery.code.contact_id, delivery.target)
-        for delivery in batch
-        if (delivery.code.contact_id, delivery.target) not in taken
+        place
+        for delivery in deliveries
+        if (writing := expected.get(place := standing.place_of(delivery))) is None
+        or writing.code.created_at < delivery.code.created_at
     }
     if not looked_at:
-        return {}
-    values = client.contact_values(
-        portal_id, sorted({contact for contact, _ in looked_at}), sorted({target for _, target in looked_at})
-    )
-    ended: dict[int, list[OneTimeCode]] = defaultdict(list)
-    for code in OneTimeCode.objects.filter(portal_id=portal_id, contact_id__in=contacts).exclude(digest=b""):
-        if not code.is_live(now):
-            ended[code.contact_id].append(code)
+        return [Outcome.sent(delivery) for delivery in deliveries]
+    found = standing.read(hubspot, looked_at)
+    if clock() > began + PATIENCE:
+        return [Outcome.postponed(delivery, "slow_answer") for delivery in deliveries]
+    codes = standing.known_codes(portal_id, {contact for contact, _ in looked_at})
     held: dict[int, dict[str, str]] = {}
-    for contact, target in looked_at:
-        value = values.get(contact, {}).get(target, "")
-        if any(_equals(code, value) for code in ended[contact]):
-            held.setdefault(contact, {})[target] = ""
-    return held
-
-
-def _equals(code: OneTimeCode, value: str) -> bool:
-    """Whether a property's value is the code, which by now is known by its keyed digest alone."""
-    return bytes(code.digest) in codes.digests(
-        peppers=settings.CODE_PEPPERS,
-        portal_id=code.portal_id,
-        contact_id=code.contact_id,
-        address=code.address,
-        code=codes.normalise(value),
-    )
+    overwritten = []
+    for place in looked_at:
+        contact, name = place
+        value, writing = found.values[place], expected.get(place)
+        holds_one = any(not code.is_live(began) and standing.is_code(value, code) for code in codes[contact])
+        if writing is None and holds_one:
+            held.setdefault(contact, {})[name] = ""
+        # The older code made room for one that was perhaps never written.
+        elif writing is not None and (holds_one or (writing.status == DeliveryStatus.FAILED and not value)):
+            overwritten.append(writing)
+    standing.write_again(overwritten, began)
+    refused = {**found.unread, **(hubspot.update_contacts(held) if held else {})}
+    return [
+        Outcome.of_hubspot_error(delivery, refused[delivery.code.contact_id])
+        if delivery.code.contact_id in refused
+        else Outcome.sent(delivery)
+        for delivery in deliveries
+    ]

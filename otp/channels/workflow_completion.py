@@ -1,15 +1,16 @@
 """Completes workflow steps that wait for their deliveries: up to 100 in one call, and each once more a minute later."""
 
 import datetime as dt
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
 from hubspot_integration import client, workflow_actions
+from hubspot_integration.client import Batches
 from hubspot_integration.models import Portal
-from hubspot_integration.transport import HubSpotError
-from otp.channels.base import Clock, FollowUp, Outcome
-from otp.models import ChannelName, Delivery
+from otp.channels.base import NO_OBJECTION, Clock, FollowUp, Outcome, Steps
+from otp.channels.batches import hand_over
+from otp.models import ChannelName, Delivery, OneTimeCode
 from otp.workflow_outputs import outputs_of
 
 # HubSpot answers 204 whether or not it took the completion, and enrolments have been seen waiting on after one
@@ -22,14 +23,21 @@ class WorkflowCompletionChannel:
 
     batch_size = client.MAXIMUM_BATCH
     needs_live_code = False  # a step whose code has ended is completed too: as failed
-    needs_hubspot = True
     needs_recipient = False
     linger_seconds = 1.0
+    takes_a_lane = False
+    objection = NO_OBJECTION
+    when_unheard: FollowUp | None = None  # it is repeated: HubSpot takes a completion once
 
-    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:
+    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Steps:
         """Complete every step with the final outputs of its code."""
-        now = clock()
-        yield _complete(portal, batch, now, answered_at=lambda _: now, follow_up=CONFIRMATION)
+        hubspot = Batches(portal.id)
+
+        def complete(deliveries: list[Delivery]) -> list[Outcome]:
+            now = clock()
+            return _complete(hubspot, deliveries, now, answered_at=lambda _: now, follow_up=CONFIRMATION)
+
+        yield from hand_over(hubspot, batch, complete)
 
 
 class WorkflowConfirmationChannel:
@@ -40,40 +48,58 @@ class WorkflowConfirmationChannel:
 
     batch_size = client.MAXIMUM_BATCH
     needs_live_code = False
-    needs_hubspot = True
     needs_recipient = False
     linger_seconds = 10.0  # nobody waits for it
+    takes_a_lane = False
+    objection = NO_OBJECTION
+    when_unheard: FollowUp | None = None
 
-    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Generator[list[Outcome], None, None]:
+    def deliver(self, portal: Portal, batch: list[Delivery], clock: Clock) -> Steps:
         """Complete every step again as it was completed first."""
+        hubspot = Batches(portal.id)
         first = dict(
             Delivery.objects.filter(
                 code_id__in=[delivery.code_id for delivery in batch], channel=ChannelName.WORKFLOW_COMPLETION
             ).values_list("code_id", "settled_at")
         )
-        now = clock()
-        yield _complete(portal, batch, now, answered_at=lambda code_id: first.get(code_id) or now, follow_up=None)
+
+        def confirm(deliveries: list[Delivery]) -> list[Outcome]:
+            now = clock()
+            return _complete(
+                hubspot, deliveries, now, answered_at=lambda code_id: first.get(code_id) or now, follow_up=None
+            )
+
+        yield from hand_over(hubspot, batch, confirm)
 
 
 def _complete(
-    portal: Portal,
-    batch: list[Delivery],
+    hubspot: Batches,
+    deliveries: list[Delivery],
     now: dt.datetime,
     *,
     answered_at: Callable[[UUID], dt.datetime],
     follow_up: FollowUp | None,
 ) -> list[Outcome]:
-    siblings: dict[UUID, list[Delivery]] = {delivery.code_id: [] for delivery in batch}
-    for sibling in Delivery.objects.filter(code_id__in=list(siblings)):
-        siblings[sibling.code_id].append(sibling)
+    # Read now, not when the batch was claimed: a code that has ended meanwhile is not given out.
+    codes = (
+        OneTimeCode.objects.filter(id__in=[delivery.code_id for delivery in deliveries])
+        .defer("address", "first_name")
+        .prefetch_related("deliveries")
+        .in_bulk()
+    )
+    deliveries = [delivery for delivery in deliveries if delivery.code_id in codes]
+    if not deliveries:
+        return []
     completions = []
-    for delivery in batch:
-        at = answered_at(delivery.code_id)
-        outputs = outputs_of(delivery.code, siblings[delivery.code_id], now, answered_at=at)
-        answer = workflow_actions.succeeded if delivery.code.was_live(at) else workflow_actions.failed
+    for delivery in deliveries:
+        code, at = codes[delivery.code_id], answered_at(delivery.code_id)
+        outputs = outputs_of(code, code.deliveries.all(), now, answered_at=at)
+        answer = workflow_actions.succeeded if code.was_live(at) else workflow_actions.failed
         completions.append((delivery.target, answer(outputs)["outputFields"]))
-    try:
-        client.complete_callbacks(portal.id, completions)
-    except HubSpotError as error:
-        return [Outcome.of_hubspot_error(delivery, error) for delivery in batch]
-    return [Outcome.sent(delivery, follow_up) for delivery in batch]
+    refused = hubspot.complete_callbacks(completions)
+    return [
+        Outcome.of_hubspot_error(delivery, refused[delivery.target])
+        if delivery.target in refused
+        else Outcome.sent(delivery, follow_up)
+        for delivery in deliveries
+    ]

@@ -1,6 +1,7 @@
 """The gate every API call passes: token, rate limit, scope, faults; then it is counted and logged."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from sandbox.accounts import Portal
 from sandbox.api import errors
-from sandbox.faults import BATCH_KINDS, HTTP_KINDS, Fault
+from sandbox.faults import ROUTES, Fault
 from sandbox.hubspot import HubSpot
 from sandbox.replies import JSONReply
 from sandbox.times import now
@@ -24,6 +25,8 @@ from sandbox.tokens import AccessToken
 
 VERSION = re.compile(r"20\d\d-(03|09)")
 CLIENT_GONE = 499
+# the event loop itself keeps no task alive
+_LATE: set[asyncio.Task[None]] = set()
 
 
 @dataclass(slots=True)
@@ -52,6 +55,15 @@ class Call:
             raise errors.validation("Invalid input JSON: an object is expected")
         return content
 
+    def members(self) -> frozenset[str]:
+        """Return the ids of contacts or callbacks that a batch names; none for other calls."""
+        with contextlib.suppress(errors.HubSpotError):
+            inputs = self.json().get("inputs") if self.body else None
+            if isinstance(inputs, list):
+                named = [item.get("id", item.get("callbackId")) for item in inputs if isinstance(item, dict)]
+                return frozenset(name for name in named if isinstance(name, str))
+        return frozenset()
+
 
 Handler = Callable[[Call], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -73,8 +85,6 @@ def route(path: str, method: str, name: str, handler: Handler, *scopes: str) -> 
 
 
 def _gated(name: str, handler: Handler, scopes: tuple[str, ...]) -> Endpoint:
-    kinds = HTTP_KINDS | BATCH_KINDS if name.endswith("batch_update") else HTTP_KINDS
-
     async def endpoint(request: Request) -> Response:
         hubspot: HubSpot = request.app.state.hubspot
         at, began = now(), perf_counter()
@@ -86,7 +96,7 @@ def _gated(name: str, handler: Handler, scopes: tuple[str, ...]) -> Endpoint:
             portal = hubspot.portals[access.authorization.portal_id]
             _admit(hubspot, portal, access, name, scopes)
             call = Call(hubspot, portal, access, request, body)
-            response = await _perform(call, name, handler, kinds)
+            response = await _perform(call, name, handler)
         except errors.HubSpotError as refusal:
             response = JSONReply(refusal.body, refusal.status, refusal.headers)
         if portal is not None:
@@ -119,11 +129,15 @@ def account_for(
         hubspot.log.record(request, body, route=route, status=status, portal_id=portal_id, at=at, ms=ms)
 
 
-async def _perform(call: Call, name: str, handler: Handler, kinds: frozenset[str]) -> Response:
+async def _perform(call: Call, name: str, handler: Handler) -> Response:
     options = call.hubspot.options
     if options.latency_ms:
         await asyncio.sleep(options.latency_ms / 1000)
-    fault = await call.hubspot.faults.meet(name, kinds=kinds, portal_id=call.portal.id, subject=call.request.url.path)
+    faults = call.hubspot.faults
+    members = call.members() if any(fault.member for fault in faults) else frozenset()
+    fault = await faults.meet(
+        name, kinds=ROUTES[name], portal_id=call.portal.id, subject=call.request.url.path, members=members
+    )
     match fault.kind if fault else None:
         case "drop":
             return Dropped(status_code=CLIENT_GONE)
@@ -131,8 +145,20 @@ async def _perform(call: Call, name: str, handler: Handler, kinds: frozenset[str
             return fault_reply(fault)
         case "half_batch":
             call.half_batch = True
+        case "late" if fault:
+            work = asyncio.create_task(_do_later(fault, call, handler))
+            _LATE.add(work)
+            work.add_done_callback(_LATE.discard)
+            return Dropped(status_code=CLIENT_GONE)
     response = handler(call)
     return Dropped(status_code=CLIENT_GONE) if fault and fault.kind == "drop_after" else response
+
+
+async def _do_later(fault: Fault, call: Call, handler: Handler) -> None:
+    """Carry a request out although nobody waits for its answer any more."""
+    await fault.until_late()
+    with contextlib.suppress(errors.HubSpotError):
+        handler(call)
 
 
 def fault_reply(fault: Fault) -> Response:

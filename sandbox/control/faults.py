@@ -2,15 +2,17 @@
 
 ==========================  ======================================================================================
 GET    /faults              ``{routes: [...], faults: [Fault]}`` with how often each fired
-POST   /faults              ``{route, kind, portalId?, match?, times?, …}``: Fault. ``route`` is a route's name or the
-                            beginning of one; ``match`` a part of the path, or of the recipient for SMTP
+POST   /faults              ``{route, kind, portalId?, match?, member?, times?, …}``: Fault. ``route`` is a route's name
+                            or the beginning of one; ``match`` a part of the path, or of the recipient for SMTP;
+                            ``member`` the id of a contact or a callback that a batch call must hold
 DELETE /faults/{faultId}    204; what it held goes on
 DELETE /faults              204
 ==========================  ======================================================================================
 
 Kinds for HTTP routes: ``status`` (``status``, ``body?``, ``retryAfter?``), ``slow`` (``seconds``), ``drop``,
-``drop_after`` (after the work), ``hold`` (until deleted); for contacts.batch_update also ``half_batch``; for oauth.token
-also ``revoked`` ``bad_hub`` ``bad_client_secret`` ``rotate``. For SMTP routes: ``refuse`` (``code?``, ``text?``),
+``drop_after`` (after the work), ``hold`` (until deleted); for calls that change something also ``late`` (closes the
+connection and does its work ``seconds`` later, or when deleted); for contacts.batch_update also ``half_batch``; for
+oauth.token also ``revoked`` ``bad_hub`` ``bad_client_secret`` ``rotate``. For SMTP routes: ``refuse`` (``code?``, ``text?``),
 ``slow``, ``drop``, ``drop_after`` (smtp.after_data: the message is kept), ``hold``.
 """
 
@@ -60,12 +62,13 @@ def read_fault(hubspot: HubSpot, fields: Fields) -> Fault:
     if portal_id is not None and portal_id not in hubspot.portals:
         raise BadInputError("portalId", f"There is no portal {portal_id}")
     fault = Fault(hubspot.faults.next_id(), name, kind, portal_id, fields.text("match", ""))
+    fault.member = fields.text("member", "")
     fault.times = fields.optional_integer("times", low=1)
     match kind:
         case "status":
             fault.status = fields.integer("status", low=200, high=599)
             fault.body, fault.retry_after = fields.text("body", ""), fields.text("retryAfter", "")
-        case "slow":
+        case "slow" | "late":
             fault.seconds = fields.number("seconds")
         case "refuse":
             fault.code = fields.integer("code", fault.code, low=400, high=599)

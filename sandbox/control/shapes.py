@@ -155,6 +155,7 @@ class FaultShape(TypedDict):
     kind: str
     portalId: int | None
     match: str
+    member: str
     times: int | None
     fired: int
     status: NotRequired[int]

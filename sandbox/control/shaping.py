@@ -179,13 +179,14 @@ def fault_shape(fault: Fault) -> FaultShape:
         "kind": fault.kind,
         "portalId": fault.portal_id,
         "match": fault.match,
+        "member": fault.member,
         "times": fault.times,
         "fired": fault.fired,
     }
     match fault.kind:
         case "status":
             shape |= {"status": fault.status, "body": fault.body, "retryAfter": fault.retry_after}
-        case "slow":
+        case "slow" | "late":
             shape["seconds"] = fault.seconds
         case "refuse":
             shape |= {"code": fault.code, "text": fault.text}

@@ -20,6 +20,7 @@ KINDS = {
     "hold": "answers only once the fault is switched off",
     "drop": "closes the connection without an answer",
     "drop_after": "does its work, then closes the connection without an answer",
+    "late": "closes the connection without an answer, and does its work so many seconds later",
     "half_batch": "writes every other contact of a batch and answers 207",
     "revoked": "refuses refresh tokens as revoked",
     "bad_hub": "says the account no longer exists",
@@ -51,6 +52,11 @@ PRESETS = (
         "The answer gets lost",
         "The next batch is written, but the app never hears of it.",
         {"route": "contacts.batch_update", "kind": "drop_after", "times": "1"},
+    ),
+    Preset(
+        "HubSpot does it late",
+        "The next batch is written 20 seconds after the app was left without an answer.",
+        {"route": "contacts.batch_update", "kind": "late", "seconds": "20", "times": "1"},
     ),
     Preset("Access was revoked", "Refreshing a token fails for good.", {"route": "oauth.token", "kind": "revoked"}),
     Preset("Mail server is down", "SMTP greets with 421.", {"route": "smtp.connect", "kind": "refuse", "code": "421"}),
@@ -105,8 +111,13 @@ async def clear(request: Request) -> Response:
 
 def _relevant(kind: str) -> set[str]:
     """Return the fields that mean something for a kind; the form sends them all."""
-    own = {"status": {"status", "body", "retryAfter"}, "slow": {"seconds"}, "refuse": {"code", "text"}}
-    return {"route", "kind", "portalId", "match", "times", *own.get(kind, set())}
+    own = {
+        "status": {"status", "body", "retryAfter"},
+        "slow": {"seconds"},
+        "late": {"seconds"},
+        "refuse": {"code", "text"},
+    }
+    return {"route", "kind", "portalId", "match", "member", "times", *own.get(kind, set())}
 
 
 def _page(request: Request, form: dict[str, str], error: str = "", status: int = HTTPStatus.OK) -> Response:

@@ -6,6 +6,7 @@ import email
 import email.policy
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -18,6 +19,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 from pytest_django import Settings
 
+from emails import messages as messages_module
 from emails.content import Content
 from emails.messages import Message, Outcome, send_each
 from sandbox.local.ports import free_port
@@ -73,6 +75,7 @@ class Mailbox:
     after_data: dict[str, str] = field(default_factory=dict)
     hangs_up_after_data: set[str] = field(default_factory=set)
     silent_at_recipient: set[str] = field(default_factory=set)
+    chatty_at_recipient: set[str] = field(default_factory=set)
 
     async def handle_MAIL(self, *call: Any) -> str:  # noqa: N802 (aiosmtpd's name)
         _server, _session, envelope, address, options = call
@@ -83,7 +86,10 @@ class Mailbox:
         return "250 OK"
 
     async def handle_RCPT(self, *call: Any) -> str:  # noqa: N802
-        _server, _session, envelope, address, _options = call
+        server, _session, envelope, address, _options = call
+        for _ in range(100 if address in self.chatty_at_recipient else 0):
+            await server.push("250-I am still thinking about this recipient")
+            await asyncio.sleep(0.3)
         if address in self.silent_at_recipient:
             await asyncio.Event().wait()  # until the caller hangs up
         if reply := self.at_recipient.get(address):
@@ -330,6 +336,17 @@ def test_it_waits_for_a_silent_server_twice_and_then_gives_up(mailbox: Mailbox, 
     assert found == [silent, ACCEPTED, silent, silent, silent]
     assert mailbox.recipients == ["ada@example.com"]
     assert mailbox.connections == 3
+
+
+def test_a_message_takes_no_longer_than_its_time_however_often_the_server_says_something(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages_module, "MESSAGE_SECONDS", 0.5)
+    mailbox.chatty_at_recipient = {"bad@example.com"}
+    began = time.monotonic()
+    found = outcomes(message("one@example.com"), message("bad@example.com"), message("two@example.com"))
+    assert found == [ACCEPTED, passing("timed_out"), passing("timed_out")]
+    assert time.monotonic() - began < 20
 
 
 def test_it_refuses_all_for_now_when_nobody_answers(mailbox: Mailbox, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from hubspot_integration import client
 from hubspot_integration.models import OAuthGrant, Portal, RefusedFeature
 from opsagent import broker
-from otp import delivery, services, tasks
+from otp import delivery, delivery_rows, services, tasks
 from otp.audit import Actor, ActorKind
 from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, DeliveryStatus, EndReason, OneTimeCode, Source
 from otp.services import Issued, Overrides
@@ -310,11 +310,11 @@ def test_it_makes_a_dead_workers_delivery_again_after_its_lease(hubspot: HubSpot
     portal = hubspot.connect(**BOTH)
     contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     one = issue(portal, contact_id)
-    claimed = delivery._claim(portal.id, ChannelName.CONTACT_PROPERTY, timezone.now())
+    claimed = delivery_rows.claim(portal.id, ChannelName.CONTACT_PROPERTY, timezone.now()).deliveries
     assert len(claimed) == 1
     drain(portal, ChannelName.CONTACT_PROPERTY)
     assert hubspot.writes(portal.id, contact_id) == []
-    with time_machine.travel(timezone.now() + delivery.LEASE + dt.timedelta(seconds=1)):
+    with time_machine.travel(timezone.now() + delivery_rows.LEASE + dt.timedelta(seconds=1)):
         drain(portal, ChannelName.CONTACT_PROPERTY)
     assert hubspot.writes(portal.id, contact_id) == [one.code.code]
 
@@ -443,6 +443,41 @@ def test_it_gives_back_what_it_has_not_begun_when_it_is_told_to_stop(hubspot: Hu
     assert len(hubspot.mails()) == 5
 
 
+def test_a_turn_ends_with_the_mail_that_exceeds_it_and_gives_the_rest_back(hubspot: HubSpot) -> None:
+    portal = hubspot.connect(**BOTH)
+    for contact_id in range(1, 6):
+        issue(portal, contact_id)
+    hubspot.fault("smtp.rcpt", "slow", seconds=2.2)
+    progress = drain(portal, ChannelName.EMAIL)
+    assert len(hubspot.mails()) == 1
+    assert progress.more_is_due
+    assert [row.attempts for row in rows(ChannelName.EMAIL)] == [1, 0, 0, 0, 0]
+    assert Delivery.objects.due(timezone.now()).filter(channel=ChannelName.EMAIL).count() == 4
+
+
+def test_a_server_that_is_silent_twice_is_left_alone_for_now(hubspot: HubSpot, settings: Any) -> None:
+    settings.EMAIL_TIMEOUT = 2.1
+    portal = hubspot.connect(**BOTH)
+    for contact_id in range(1, 6):
+        issue(portal, contact_id)
+    silent = hubspot.fault("smtp.rcpt", "hold")
+    progress = drain(portal, ChannelName.EMAIL)
+    assert hubspot.fired(silent) == 2
+    assert not progress.more_is_due
+    assert {(row.status, row.error, row.attempts) for row in rows(ChannelName.EMAIL)} == {("pending", "timed_out", 1)}
+
+
+def test_a_message_that_gets_no_answer_does_not_stop_the_others(hubspot: HubSpot, settings: Any) -> None:
+    settings.EMAIL_TIMEOUT = 2.1
+    portal = hubspot.connect(**BOTH)
+    for contact_id in range(1, 4):
+        issue(portal, contact_id)
+    hubspot.fault("smtp.rcpt", "hold", match="contact1@")
+    for _ in range(2):
+        drain(portal, ChannelName.EMAIL)
+    assert [row.status for row in rows(ChannelName.EMAIL)] == ["pending", "sent", "sent"]
+
+
 def test_it_does_not_mail_a_code_that_expires_while_its_batch_is_sent(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
     issued = [issue(portal, contact_id) for contact_id in (1, 2)]
@@ -490,9 +525,9 @@ def test_it_finds_a_completion_that_a_dead_worker_did_not_make_due(hubspot: HubS
     Delivery.objects.exclude(channel=ChannelName.WORKFLOW_COMPLETION).update(
         status=DeliveryStatus.SENT, next_attempt_at=None, settled_at=now
     )
-    assert delivery.make_forgotten_completions_due(now) == 0
+    assert delivery_rows.make_forgotten_completions_due(now) == 0
     later = now + dt.timedelta(minutes=1)
-    assert delivery.make_forgotten_completions_due(later) == 1
+    assert delivery_rows.make_forgotten_completions_due(later) == 1
     assert Delivery.objects.due(later).get().code_id == one.code.id
 
 

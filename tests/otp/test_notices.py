@@ -1,8 +1,10 @@
 """What a portal's admins are mailed, through a real mail server."""
 
 import pytest
+from django.utils import timezone
 
 from hubspot_integration import oauth
+from hubspot_integration.models import Portal
 from otp import notices
 from tests import factories
 from tests.hubspot import HubSpot
@@ -18,11 +20,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
         (notices.DISCONNECTED_BY_ADMIN, "by one of its admins", "install the app again"),
         ("property:otp_code", "contact property otp_code", "Sync Properties"),
         ("contacts", "permission", "Reconnect"),
-        ("everything", "every call", "Reconnect"),
+        ("everything", "every call", "tried again every two minutes"),
     ],
 )
 def test_it_says_what_happened_and_what_to_do(hubspot: HubSpot, subject: str, happened: str, remedy: str) -> None:
     portal = hubspot.connect()
+    if subject.startswith("disconnected"):
+        Portal.objects.filter(pk=portal.pk).update(disconnected_at=timezone.now())
+    else:
+        reason = {"contacts": "missing_scopes", "everything": "invalid_authentication"}.get(subject, "read_only_value")
+        portal.refused_features.create(feature=subject, reason=reason, refused_at=timezone.now())
     factories.PortalMemberFactory.create(portal=portal, email="admin@company.example")
     factories.PortalMemberFactory.create(portal=portal, email="")
     factories.PortalMemberFactory.create(email="stranger@company.example")
@@ -34,6 +41,14 @@ def test_it_says_what_happened_and_what_to_do(hubspot: HubSpot, subject: str, ha
         assert remedy in part
         assert "/settings/" in part
     assert str(portal.hub_domain) in mail["subject"]
+
+
+@pytest.mark.parametrize("subject", [notices.DISCONNECTED, "contacts"])
+def test_it_says_nothing_that_is_not_true_any_more(hubspot: HubSpot, subject: str) -> None:
+    portal = hubspot.connect()
+    factories.PortalMemberFactory.create(portal=portal, email="admin@company.example")
+    assert notices.tell_admins(portal.id, subject) == 0
+    assert hubspot.mails() == []
 
 
 def test_it_asks_a_worker_to_tell_when_the_connection_breaks(hubspot: HubSpot) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from hubspot_integration import budget
 from hubspot_integration.models import Portal
-from otp import delivery, services, tasks
+from otp import delivery, delivery_rows, services, tasks
 from otp.audit import Actor, ActorKind
 from otp.models import ChannelName, Delivery, DeliveryStatus, EndReason, OneTimeCode, OTPSettings, ResendPolicy, Source
 from tests.hubspot import HubSpot
@@ -204,7 +204,7 @@ def test_it_tries_again_when_hubspot_is_away(hubspot: HubSpot) -> None:
     with time_machine.travel(timezone.now() + END):
         ((status, _),) = clear(portal)
         assert status == DeliveryStatus.PENDING
-    with time_machine.travel(timezone.now() + END + delivery.LEASE):
+    with time_machine.travel(timezone.now() + END + delivery_rows.LEASE):
         assert clear(portal) == [(DeliveryStatus.SENT, "")]
     assert hubspot.writes(portal.id, contact)[-1] == ""
 

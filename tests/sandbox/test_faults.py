@@ -160,3 +160,28 @@ def test_what_is_held_does_not_hold_up_the_end(project: Path) -> None:
 def _write_quietly(sandbox: Sandbox, token: str) -> None:
     with contextlib.suppress(httpx.TransportError):
         _write(sandbox, token)
+
+
+def test_a_late_call_is_carried_out_although_nobody_was_told(sandbox: Sandbox, token: str) -> None:
+    fault = sandbox.fault("contacts.batch_update", "late", seconds=60, times=1)
+    with pytest.raises(httpx.TransportError):
+        _write(sandbox, token)
+    assert sandbox.history(sandbox.contact, "otp_code") == []
+    sandbox.delete(f"/faults/{fault}")
+    eventually(lambda: sandbox.history(sandbox.contact, "otp_code") == ["1"])
+    sandbox.fault("contacts.batch_update", "late", seconds=0.1, times=1)
+    with pytest.raises(httpx.TransportError):
+        _write(sandbox, token)
+    eventually(lambda: sandbox.history(sandbox.contact, "otp_code") == ["1", "1"])
+
+
+def test_a_fault_can_concern_batches_with_one_member_only(sandbox: Sandbox, token: str) -> None:
+    other = sandbox.contact + 1
+    sandbox.fault("contacts.batch_update", "status", status=400, member=str(other))
+    assert _write(sandbox, token, sandbox.contact).status_code == 200
+    assert _write(sandbox, token, sandbox.contact, other).status_code == 400
+    sandbox.fault("callbacks.complete_batch", "status", status=400, member="ap-2")
+    path = "/automation/actions/callbacks/2026-09/complete"
+    for number, status in ((1, 204), (2, 400)):
+        inputs = [{"callbackId": f"ap-{number}", "outputFields": {}, "typedOutputs": {}}]
+        assert sandbox.api("POST", path, token, json={"inputs": inputs}).status_code == status

@@ -241,7 +241,7 @@ def test_every_preset_is_a_fault(sandbox: Sandbox) -> None:
     for preset in presets:
         fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', preset))
         assert sandbox.web.post("/faults", data=fields).status_code == 303, fields
-    assert len(sandbox.get("/faults")["faults"]) == len(presets) == 8
+    assert len(sandbox.get("/faults")["faults"]) == len(presets) == 9
 
 
 def test_the_mailbox_is_searched_and_emptied(busy: Sandbox) -> None:

@@ -1,0 +1,12 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("hubspot_integration", "0001_initial")]
+
+    operations = [
+        migrations.AddField(model_name="refusedfeature", name="probe_at", field=models.DateTimeField(null=True)),
+        migrations.AddField(
+            model_name="refusedfeature", name="steps", field=models.SmallIntegerField(db_default=0, default=0)
+        ),
+    ]
