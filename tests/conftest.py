@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 from redis import Redis
 
-from hubspot_integration import budget
+from hubspot_integration import budget, signature_versions
 from hubspot_integration.models import Portal
 from opsagent import broker
 from otp import tasks
@@ -32,6 +32,12 @@ def _empty_redis() -> None:
     """Start each test without wake keys and tasks of an earlier one."""
     with Redis.from_url(django_settings.REDIS_URL) as redis:
         redis.flushdb()
+
+
+@pytest.fixture(autouse=True)
+def _no_signatures_seen() -> None:
+    """Start each test as a process that HubSpot has not called yet."""
+    signature_versions.forget()
 
 
 @pytest.fixture
