@@ -104,36 +104,38 @@ class Web:
         declared = int(scope.headers.get("content-length") or -1)  # hyper refuses what is no number
         if declared > MAXIMUM_BODY:
             return b"", _TOO_LARGE
-        large = not 0 <= declared <= SMALL_BODY
-        if large and self._large >= LARGE_BODIES:
-            return b"", _BUSY
-        self._large += large
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                # With a length, the server itself stops at it.
-                return (await protocol(), None) if declared >= 0 else await _chunks(protocol)
+                if 0 <= declared <= SMALL_BODY:
+                    return await protocol(), None  # the server itself stops at the declared length
+                return await self._chunks(protocol)
         except TimeoutError:
             return b"", _TOO_SLOW
         except Exception as error:  # noqa: BLE001 (granian's own; whoever sent it has gone)
             log.info("body_broken_off", reason=type(error).__name__)
             return b"", _BROKEN_OFF
+
+    async def _chunks(self, protocol: Protocol) -> tuple[bytes, Answer | None]:
+        body, is_large, ends = bytearray(), False, 0
+        try:
+            async for chunk in protocol:
+                body += chunk
+                ends += not chunk
+                if len(body) > MAXIMUM_BODY:
+                    return b"", _TOO_LARGE
+                if len(body) > SMALL_BODY and not is_large:
+                    if self._large >= LARGE_BODIES:
+                        return b"", _BUSY
+                    is_large = True
+                    self._large += 1
+            # granian marks a body's end by an empty chunk, and what breaks it off by one more
+            return (bytes(body), None) if ends <= 1 else (b"", _BROKEN_OFF)
         finally:
-            self._large -= large
+            self._large -= is_large
 
 
 def _has_body(scope: Scope) -> bool:
-    length = scope.headers.get("content-length")
-    # Before HTTP/2, a body without a length is announced by another header.
-    return length not in {None, "0"} or "transfer-encoding" in scope.headers or scope.http_version == "2"
-
-
-async def _chunks(protocol: Protocol) -> tuple[bytes, Answer | None]:
-    body = bytearray()
-    async for chunk in protocol:
-        body += chunk
-        if len(body) > MAXIMUM_BODY:
-            return b"", _TOO_LARGE
-    return bytes(body), None
+    return scope.headers.get("content-length") not in {None, "0"} or "transfer-encoding" in scope.headers
 
 
 # ------------------------------------------------------------------ in a thread
