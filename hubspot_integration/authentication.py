@@ -13,7 +13,7 @@ class BodyTooLarge(APIException):
     """The body is larger than any that HubSpot sends."""
 
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_detail = "The body is larger than 1 MB. Send less."
+    default_detail = "The body is larger than 1 MB (1,048,576 bytes). Send less."
     default_code = "body_too_large"
 
 

@@ -61,19 +61,16 @@ def protocol_of(path: str) -> Protocol | None:
 _V3: Final = signatures.V3.lower()
 _V2: Final = signatures.V2.lower()
 _HEADERS: Final = tuple((name, name.lower()) for name in signatures.HEADERS)
-_SAFE: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
-_UNKNOWN: Final = calls.problem(404, "not_found", "Nothing is called here.", *_SAFE)
+_UNKNOWN: Final = calls.problem(404, "not_found", "Nothing is called here.")
 _UNPROVEN: Final = calls.problem(
     401,
     "authentication_failed",
     "Incorrect authentication credentials.",
     ("WWW-Authenticate", "HubSpot-Signature"),
-    *_SAFE,
 )
-_SENSELESS: Final = calls.problem(400, "invalid_request", "The request makes no sense. Send it anew.", *_SAFE)
-_AWAY: Final = calls.problem(503, "unavailable", "The service is restarting. Call again in a moment.", *_SAFE)
-_BROKEN: Final = calls.problem(500, "internal", "Something went wrong on our side. Call again in a moment.", *_SAFE)
-_TOO_LARGE: Final = Answer(calls.TOO_LARGE.status, calls.TOO_LARGE.content, headers=_SAFE)
+_SENSELESS: Final = calls.problem(400, "invalid_request", "The request makes no sense. Send it anew.")
+_AWAY: Final = calls.problem(503, "unavailable", "The service is restarting. Call again in a moment.")
+_BROKEN: Final = calls.problem(500, "internal", "Something went wrong on our side. Call again in a moment.")
 
 
 class SignedCalls:
@@ -107,7 +104,7 @@ class SignedCalls:
             log.error("database_unavailable", reason=type(error).__name__)  # noqa: TRY400 (messages may hold values)
             return _AWAY
         except RequestDataTooBig:
-            return _TOO_LARGE
+            return calls.TOO_LARGE
         except SuspiciousOperation:
             return _SENSELESS
         except Exception:  # whatever it is, HubSpot gets an answer that it understands
@@ -183,7 +180,7 @@ def _answer(head: Head, body: bytes, request: Callable[[], HttpRequest]) -> Answ
     if endpoint.respond is None or head.method != "POST":
         return _of_view(endpoint.view, request())
     status, content = endpoint.respond(body)
-    return Answer(status, content, headers=_SAFE)
+    return Answer(status, content, headers=calls.SAFE)
 
 
 def _of_view(view: Callable[..., Any], request: HttpRequest) -> Answer:
@@ -194,7 +191,7 @@ def _of_view(view: Callable[..., Any], request: HttpRequest) -> Answer:
     render = getattr(response, "render", None)
     if render is not None:
         response = render()
-    headers = {**dict(response.items()), **dict(_SAFE)}
+    headers = {**dict(response.items()), **dict(calls.SAFE)}
     content_type = headers.pop("Content-Type", calls.JSON)
     headers.pop("Content-Length", None)
     return Answer(response.status_code, response.content, content_type, tuple(headers.items()))
@@ -227,7 +224,7 @@ class Middleware:
         try:
             body = request.body
         except RequestDataTooBig:
-            return _TOO_LARGE
+            return calls.TOO_LARGE
         return signed_calls.unproven(head, body) or signed_calls.answer(head, body, lambda: request)
 
 

@@ -1,7 +1,7 @@
 """What a request is before its body, what an answer is, and what stands between them for calls that bear a signature."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import orjson
@@ -12,6 +12,8 @@ from django.utils.module_loading import import_string
 MAXIMUM_BODY: Final = 1_048_576
 """Bytes of a request's body: `hubspot.fetch` sends at most so many, and the largest form here, the texts file, fewer."""
 JSON: Final = "application/json"
+SAFE: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+"""On every answer to a signed call and on every refusal: nobody keeps it, nobody takes it for something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,16 @@ def door() -> Door:
 def problem(status: int, code: str, message: str, *headers: tuple[str, str]) -> Answer:
     """Return a refusal as every machine endpoint writes it."""
     content: dict[str, Any] = {"error": {"code": code, "message": message}}
-    return Answer(status, orjson.dumps(content), headers=headers)
+    return Answer(status, orjson.dumps(content), headers=(*SAFE, *headers))
 
 
-TOO_LARGE: Final = problem(413, "body_too_large", "The body is larger than 1 MB. Send less.")
+def plain(answer: Answer) -> Answer:
+    """Return what `problem` made as a sentence for whoever sits at a browser."""
+    message = orjson.loads(answer.content)["error"]["message"]
+    return replace(answer, content=f"{message}\n".encode(), content_type="text/plain; charset=utf-8")
+
+
+TOO_LARGE: Final = problem(413, "body_too_large", f"The body is larger than 1 MB ({MAXIMUM_BODY:,} bytes). Send less.")
 
 
 def as_django(answer: Answer) -> HttpResponse:
@@ -78,3 +86,20 @@ def as_django(answer: Answer) -> HttpResponse:
     )
     response["Content-Length"] = str(len(answer.content))
     return response
+
+
+class BodyLimit:
+    """Middleware: no view is asked to read a body that says of itself that it is too large.
+
+    The web process (opsagent.web) has refused it before; this is for whatever else serves the application.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request."""
+        declared = request.META.get("CONTENT_LENGTH") or "0"
+        if declared.isdecimal() and int(declared) > MAXIMUM_BODY:
+            return as_django(plain(TOO_LARGE))
+        return self.get_response(request)

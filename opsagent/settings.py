@@ -168,6 +168,7 @@ MIDDLEWARE = [
     "hubspot_integration.door.Middleware",  # first: nothing below means anything to a call that HubSpot signs
     "opsagent.health.AnyHost",
     "opsagent.request_log.RequestLog",
+    "opsagent.calls.BodyLimit",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

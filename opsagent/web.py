@@ -44,9 +44,6 @@ Protocol = Any
 _CLOSE: Final = ("connection", "close")
 """With an answer to a body that was not read to its end, and is not going to be."""
 _TOO_SLOW: Final = calls.problem(408, "too_slow", "The body did not arrive within 10 seconds. Send it anew.")
-_TOO_LARGE: Final = calls.problem(
-    413, "body_too_large", f"The body is larger than 1 MB ({MAXIMUM_BODY:,} bytes). Send less."
-)
 _BROKEN_OFF: Final = calls.problem(400, "broken_off", "The body ended before its end. Send it anew.")
 _BUSY: Final = calls.problem(
     503, "busy", "Too many requests at this moment. Call again in a second.", ("Retry-After", "1")
@@ -86,7 +83,7 @@ class Web:
         if refused is not None:
             with line:
                 line.write(refused.status, quiet=False)
-            _send(protocol, refused, line, unread)
+            _send(protocol, refused if signed else calls.plain(refused), line, unread)
             return
         self._in_hand += 1
         try:
@@ -103,7 +100,7 @@ class Web:
             return b"", None
         declared = int(scope.headers.get("content-length") or -1)  # hyper refuses what is no number
         if declared > MAXIMUM_BODY:
-            return b"", _TOO_LARGE
+            return b"", calls.TOO_LARGE
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 if 0 <= declared <= SMALL_BODY:
@@ -122,7 +119,7 @@ class Web:
                 body += chunk
                 ends += not chunk
                 if len(body) > MAXIMUM_BODY:
-                    return b"", _TOO_LARGE
+                    return b"", calls.TOO_LARGE
                 if len(body) > SMALL_BODY and not is_large:
                     if self._large >= LARGE_BODIES:
                         return b"", _BUSY

@@ -1,8 +1,7 @@
 """For how long version 2 alone opens an action: as long as HubSpot has not shown that it signs with version 3."""
 
 import datetime as dt
-import io
-import json
+import os
 import subprocess
 import sys
 import threading
@@ -12,16 +11,15 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.utils import timezone
 
 from hubspot_integration import signature_versions
+from hubspot_integration.examinations import examine_signatures
 from hubspot_integration.models import Portal, SignatureCount
 from hubspot_integration.signature_versions import exchange
-from opsagent import metrics
+from opsagent import broker, doctor, metrics
 from otp.models import OneTimeCode
-from tests import environment
 from tests.otp.test_generate_otp_action import execution
 from tests.signing import post_signed
 
@@ -42,18 +40,19 @@ def call(portal: Portal, *versions: str, path: str = GENERATE, **options: Any) -
     return status
 
 
-def calls(portal: Portal, count: int, *versions: str, path: str = GENERATE) -> None:
+def calls(count: int, *versions: str, path: str = GENERATE) -> None:
+    """Send calls that HubSpot signed; that none of them can be answered does not matter to who sent them."""
     for _ in range(count):
-        assert call(portal, *versions, path=path) == 200
+        assert post_signed(path, b"{}", versions=versions).status_code == 400
 
 
 # ------------------------------------------------------------------ when it ends
 def test_it_ends_after_a_hundred_calls_of_version_3_over_a_day(portal: Portal, clock: time_machine.Traveller) -> None:
-    calls(portal, 99, "v2", "v3")
+    calls(99, "v2", "v3")
     exchange()
     assert call(portal, "v2") == 200
     clock.shift(dt.timedelta(hours=24))
-    calls(portal, 1, "v3")
+    calls(1, "v3")
     exchange()
     assert call(portal, "v2") == 401
     assert call(portal, "v3") == call(portal, "v2", "v3") == 200
@@ -62,15 +61,15 @@ def test_it_ends_after_a_hundred_calls_of_version_3_over_a_day(portal: Portal, c
 @pytest.mark.parametrize(
     ("first", "pause", "last"),
     [(1, dt.timedelta(days=30), 1), (99, dt.timedelta(hours=24), 0), (98, dt.timedelta(hours=24), 1),
-     (500, dt.timedelta(hours=23, minutes=59), 500), (0, dt.timedelta(hours=24), 1)],
+     (100, dt.timedelta(hours=23, minutes=59), 100), (0, dt.timedelta(hours=24), 1)],
 )  # fmt: skip
 def test_it_does_not_end_before(
     portal: Portal, clock: time_machine.Traveller, first: int, pause: dt.timedelta, last: int
 ) -> None:
-    calls(portal, first, "v3")
+    calls(first, "v3")
     exchange()
     clock.shift(pause)
-    calls(portal, last, "v3")
+    calls(last, "v3")
     exchange()
     assert call(portal, "v2") == 200
 
@@ -148,15 +147,13 @@ def _in_a_process(name: str, value: str) -> str:
 
 
 def _variables() -> dict[str, str]:
-    import os  # noqa: PLC0415
-
     return {**os.environ, "DJANGO_SETTINGS_MODULE": "opsagent.settings"}
 
 
 # ------------------------------------------------------------------ all processes together
 def test_many_processes_count_together_and_each_learns_it(portal: Portal, clock: time_machine.Traveller) -> None:
     for number in range(4):
-        calls(portal, 25, "v3")
+        calls(25, "v3")
         exchange()
         signature_versions.forget()  # the next process
         if number == 2:
@@ -169,12 +166,12 @@ def test_many_processes_count_together_and_each_learns_it(portal: Portal, clock:
 
 
 def test_the_order_in_which_processes_tell_does_not_matter(portal: Portal, clock: time_machine.Traveller) -> None:
-    calls(portal, 1, "v3")
+    calls(1, "v3")
     early = signature_versions._seen
     first = timezone.now()
     signature_versions.forget()
     clock.shift(dt.timedelta(hours=24))
-    calls(portal, 99, "v3")
+    calls(99, "v3")
     last = timezone.now()
     exchange()
     signature_versions._seen = early
@@ -185,14 +182,14 @@ def test_the_order_in_which_processes_tell_does_not_matter(portal: Portal, clock
 
 
 def test_nothing_is_lost_while_the_database_is_away(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls(portal, 3, "v3")
-    calls(portal, 2, "v2")
+    calls(3, "v3")
+    calls(2, "v2")
     with monkeypatch.context() as away:
         away.setattr(signature_versions, "_add", _raise)
         with pytest.raises(DatabaseError):
             exchange()
-    calls(portal, 1, "v3", path=VERIFY)
-    calls(portal, 4, "v3")
+    calls(1, "v3", path=VERIFY)
+    calls(4, "v3")
     exchange()
     exchange()
     assert {row.action: (row.v3_calls, row.v2_calls) for row in SignatureCount.objects.all()} == {
@@ -206,7 +203,7 @@ def _raise(*_: Any) -> None:
 
 
 def test_counting_costs_no_round_trip(portal: Portal, django_assert_num_queries: Any) -> None:
-    calls(portal, 1, "v3")
+    calls(1, "v3")
     with django_assert_num_queries(0):
         signature_versions.saw_v3(GENERATE)
         assert signature_versions.may_pass(GENERATE)
@@ -216,7 +213,7 @@ def test_counting_costs_no_round_trip(portal: Portal, django_assert_num_queries:
 def test_a_process_learns_it_in_the_background(portal: Portal) -> None:
     now = timezone.now()
     SignatureCount.objects.create(action=GENERATE, v3_calls=100, first_v3_at=now - dt.timedelta(days=2), last_v3_at=now)
-    calls(portal, 5, "v3")
+    calls(5, "v3")
     signature_versions.begin()
     try:
         deadline = threading.Event()
@@ -235,40 +232,28 @@ def test_a_process_learns_it_in_the_background(portal: Portal) -> None:
 # ------------------------------------------------------------------ who is told
 def test_refusals_are_counted(portal: Portal, settings: Any, logged: Callable[[], str]) -> None:
     settings.HUBSPOT_ALLOW_V2 = "false"
+    before = _refused()
     assert [call(portal, "v2"), call(portal, "v2"), call(portal, "v2", secret="forged")] == [401] * 3
-    text = logged()
-    assert text.count("v2_signature_refused") == 2
+    assert logged().count("v2_signature_refused") == 2
+    assert _refused() - before == 2
+
+
+def _refused() -> int:
+    """Return the metric, as it stands in Redis."""
     metrics.flush()
-    counted = {key.decode(): int(value) for key, value in _stored().items() if b"v2_refused" in key}
-    assert counted == {"opsagent_v2_refused_total|generate-otp": 2}
-
-
-def _stored() -> Any:
-    from opsagent import broker  # noqa: PLC0415
-
-    return broker.redis().hgetall("metrics")
-
-
-def doctor() -> dict[str, str]:
-    """Return what doctor finds about signatures."""
-    out = io.StringIO()
-    with pytest.raises(SystemExit):  # this machine has no HubSpot, so other examinations fail
-        call_command("doctor", "--json", stdout=out, stderr=io.StringIO())
-    found: dict[str, str] = next(
-        one for one in json.loads(out.getvalue())["findings"] if one["examination"] == "signatures"
-    )
-    return found
+    return int(broker.redis().hget("metrics", "opsagent_v2_refused_total|generate-otp") or 0)
 
 
 def test_doctor_tells_what_was_seen(portal: Portal) -> None:
-    assert doctor()["verdict"] == "ok"
-    calls(portal, 3, "v2")
+    assert "signatures" in doctor.examinations()
+    assert examine_signatures().verdict == "ok"
+    calls(3, "v2")
     exchange()
-    assert "generate-otp" in doctor()["seen"]
+    assert "generate-otp: version 2 alone is accepted, 0 of version 3, 3 of version 2" in examine_signatures().seen
     ended(portal, VERIFY)
-    found = doctor()
-    assert found["verdict"] == "ok"
-    assert "verify-otp: version 2 alone is refused" in found["seen"]
+    found = examine_signatures()
+    assert found.verdict == "ok"
+    assert "verify-otp: version 2 alone is refused" in found.seen
 
 
 def test_doctor_warns_of_refusals_and_says_what_to_do(portal: Portal) -> None:
@@ -276,10 +261,10 @@ def test_doctor_warns_of_refusals_and_says_what_to_do(portal: Portal) -> None:
     for _ in range(3):
         assert call(portal, "v2") == 401
     exchange()
-    found = doctor()
-    assert found["verdict"] == "warning"
-    assert "3" in found["seen"]
-    assert "HUBSPOT_ALLOW_V2=true" in found["remedy"]
+    found = examine_signatures()
+    assert found.verdict == "warning"
+    assert "generate-otp 3, last " in found.seen
+    assert "HUBSPOT_ALLOW_V2=true" in found.remedy
 
 
 def test_doctor_forgets_old_refusals(portal: Portal, clock: time_machine.Traveller) -> None:
@@ -287,15 +272,4 @@ def test_doctor_forgets_old_refusals(portal: Portal, clock: time_machine.Travell
     assert call(portal, "v2") == 401
     exchange()
     clock.shift(dt.timedelta(days=8))
-    assert doctor()["verdict"] == "ok"
-
-
-def test_the_table_bears_what_a_day_of_attacks_brings(portal: Portal) -> None:
-    ended(portal)
-    for _ in range(50):
-        call(portal, "v2")
-    exchange()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM hubspot_integration_signaturecount")
-        assert cursor.fetchone() == (1,)
-    assert environment.VALUES["HUBSPOT_CLIENT_SECRETS"] not in str(SignatureCount.objects.get())
+    assert examine_signatures().verdict == "ok"
