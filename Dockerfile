@@ -38,4 +38,4 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT') or 8000}/healthz\", timeout=4)"]
 # Granian and Celery end in order on SIGTERM; deliveries that were begun are finished, the rest is given back.
 STOPSIGNAL SIGTERM
-CMD ["sh", "-c", "exec granian --interface wsgi opsagent.wsgi:application --host ${HOST:-0.0.0.0} --port ${PORT:-8000} --workers 2 --blocking-threads 4 --backpressure 64 --workers-kill-timeout 10 --respawn-failed-workers --no-ws"]
+CMD ["sh", "-c", "exec granian --interface rsgi opsagent.web:application --host ${HOST:-0.0.0.0} --port ${PORT:-8000} --workers 2 --backpressure 1024 --loop asyncio --http 1 --http1-header-read-timeout 10000 --workers-kill-timeout 15 --respawn-failed-workers --no-ws"]

@@ -25,7 +25,7 @@ from sandbox.local.system import ROOT, System
 T = TypeVar("T")
 START_SECONDS: Final = 60
 GRANIAN: Final = ("--blocking-threads", "4", "--backpressure", "64", "--no-ws", "--log-level", "warning")
-"""How the Procfile serves the web process: the limit and peer programs are served alike."""
+"""How the limit and peer programs are served: WSGI with as many processes and threads as the web process has."""
 _TEMPLATE: Final = "opsagent"
 
 

@@ -5,19 +5,16 @@ HubSpot allows an app 110 calls in any ten seconds per account and wants fewer t
 five under load; counting before calling wastes none.
 """
 
-import functools
 import math
 import time
 from typing import Final
 
 import structlog
 from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage, RedisStorage
-from limits.strategies import MovingWindowRateLimiter
 from redis import RedisError
 
 from hubspot_integration.transport import HubSpotError
-from opsagent import broker
+from opsagent import broker, throttling
 
 log = structlog.get_logger(__name__)
 
@@ -44,11 +41,11 @@ def take(portal_id: int) -> None:
     """Count one call of a delivery. Raises BudgetSpent when there is none left or HubSpot asked for a pause."""
     try:
         pause = broker.redis().pttl(_pause_key(portal_id))
-        limiter, item = _shared(), DELIVERIES
+        limiter, item = throttling.shared(), DELIVERIES
         allowed = pause <= 0 and limiter.hit(item, str(portal_id))
     except RedisError as error:
         log.warning("budget_not_shared", reason=type(error).__name__)
-        pause, limiter, item = 0, _alone(), ALONE
+        pause, limiter, item = 0, throttling.alone(), ALONE
         allowed = limiter.hit(item, str(portal_id))
     if pause > 0:
         raise BudgetSpent(pause / 1000)
@@ -68,22 +65,10 @@ def pause(portal_id: int, seconds: float) -> None:
 def share_left(portal_id: int) -> float:
     """Return which part of the budget is left, from 0 to 1; 1 when nobody knows."""
     try:
-        return _shared().get_window_stats(DELIVERIES, str(portal_id)).remaining / DELIVERIES.amount
+        return throttling.shared().get_window_stats(DELIVERIES, str(portal_id)).remaining / DELIVERIES.amount
     except RedisError:
         return 1.0
 
 
 def _pause_key(portal_id: int) -> str:
     return f"hubspot-pause:{portal_id}"
-
-
-@functools.cache
-def _shared() -> MovingWindowRateLimiter:
-    # What counts is the pool; the storage wants an address besides.
-    storage = RedisStorage("redis://", connection_pool=broker.redis().connection_pool)
-    return MovingWindowRateLimiter(storage)
-
-
-@functools.cache
-def _alone() -> MovingWindowRateLimiter:
-    return MovingWindowRateLimiter(MemoryStorage())

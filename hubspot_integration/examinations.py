@@ -6,10 +6,11 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 
-from hubspot_integration import oauth
-from hubspot_integration.models import OAuthGrant
+from hubspot_integration import oauth, signature_versions
+from hubspot_integration.models import OAuthGrant, SignatureCount
 from hubspot_integration.oauth import Refusal
 from hubspot_integration.transport import HubSpotError
 from opsagent.doctor import Finding, ask, examination, failed, ok, warning
@@ -19,6 +20,7 @@ SAMPLE: Final = 100
 # Signatures are accepted for five minutes; a minute of that is enough to notice.
 CLOCK_MATTERS: Final = dt.timedelta(minutes=1)
 CLOCK_BREAKS: Final = dt.timedelta(minutes=4)
+REFUSALS_MATTER: Final = dt.timedelta(days=7)
 
 
 @examination("credentials")
@@ -96,3 +98,36 @@ def examine_clock() -> Finding:
     if difference >= CLOCK_MATTERS:
         return warning(f"{seconds} seconds off", "Set the clock; keep it right with NTP.")
     return ok(f"{seconds} seconds off")
+
+
+@examination("signatures")
+def examine_signatures() -> Finding:
+    """Say which versions of its signature HubSpot sends, and whether version 2 alone was refused lately."""
+    try:
+        counts = list(SignatureCount.objects.order_by("action"))
+        refusing = set(signature_versions.enough().values_list("action", flat=True))
+    except DatabaseError as error:
+        return failed(f"cannot be told: {type(error).__name__}", "Mend the database first.")
+    policy = settings.HUBSPOT_ALLOW_V2
+    refuses_all = policy == "false"
+    said = [
+        f"{_name(count)}: version 2 alone is "
+        f"{'refused' if refuses_all or (policy == 'auto' and count.action in refusing) else 'accepted'}, "
+        f"{count.v3_calls} of version 3, {count.v2_calls} of version 2 alone"
+        for count in counts
+    ]
+    seen = f"HUBSPOT_ALLOW_V2={policy}; {'; '.join(said) if said else 'no calls yet'}"
+    lately = timezone.now() - REFUSALS_MATTER
+    refused = [count for count in counts if count.v2_refused and count.last_v2_at and count.last_v2_at > lately]
+    if not refused:
+        return ok(seen)
+    told = ", ".join(f"{_name(count)} {count.v2_refused}, last {count.last_v2_at:%Y-%m-%d %H:%M}" for count in refused)
+    return warning(
+        f"valid calls with version 2 alone were refused: {told}. {seen}",
+        "If workflow steps fail with 401, HubSpot has stopped sending version 3: set HUBSPOT_ALLOW_V2=true. Otherwise "
+        "somebody sends captured calls again: replace the client secret. See docs/operations.md.",
+    )
+
+
+def _name(count: SignatureCount) -> str:
+    return count.action.rpartition("/")[2]

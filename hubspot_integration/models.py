@@ -159,3 +159,21 @@ class ContactPropertyList(models.Model):
 
     def __str__(self) -> str:
         return f"contact properties of portal {self.portal_id}"
+
+
+class SignatureCount(models.Model):
+    """What of HubSpot's signatures was seen at one workflow action, by all processes together (`signature_versions`).
+
+    `v3_calls` were signed with version 3; `v2_calls` with version 2 alone, of which `v2_refused` were refused.
+    """
+
+    action = models.CharField(max_length=200, primary_key=True)
+    v3_calls = models.BigIntegerField(default=0, db_default=0)
+    first_v3_at = models.DateTimeField(null=True, blank=True)
+    last_v3_at = models.DateTimeField(null=True, blank=True)
+    v2_calls = models.BigIntegerField(default=0, db_default=0)
+    v2_refused = models.BigIntegerField(default=0, db_default=0)
+    last_v2_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.action}: {self.v3_calls} of version 3, {self.v2_calls} of version 2 alone"

@@ -11,6 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 MAXIMUM_AGE_MS: Final = 300_000
+V3: Final = "X-HubSpot-Signature-v3"
+TIMESTAMP: Final = "X-HubSpot-Request-Timestamp"
+V2: Final = "X-HubSpot-Signature"
+VERSION: Final = "X-HubSpot-Signature-Version"
+HEADERS: Final = (V3, TIMESTAMP, V2, VERSION)
 
 # The only escapes that HubSpot decodes before it signs with v3; `urllib.parse.unquote` would decode too many.
 _DECODED: Final = {
@@ -44,24 +49,24 @@ def verify(
     """Tell whether HubSpot, knowing one of `secrets`, signed this request. Never raises.
 
     `uri` is the public URL exactly as HubSpot called it, percent-escapes and order of parameters included. Version 3
-    is required to be at most five minutes away from `now_ms`, in either direction. Version 2 carries no time, so it
-    counts only with `allow_v2` and only where no version 3 signature came along: a stale request that HubSpot signed
-    both ways stays refused.
+    is required to be at most five minutes away from `now_ms`, in either direction. Version 2 carries no time: it holds
+    for as long as the secret does. It counts only with `allow_v2`, and only where no version 3 came along. That keeps
+    nobody out who has caught a request signed both ways and leaves version 3 away; `signature_versions` does.
     """
-    given = headers.get("X-HubSpot-Signature-v3")
+    given = headers.get(V3)
     if given is not None:
-        timestamp = headers.get("X-HubSpot-Request-Timestamp", "")
+        timestamp = headers.get(TIMESTAMP, "")
         if not _TIMESTAMP.fullmatch(timestamp) or abs(now_ms - int(timestamp)) > MAXIMUM_AGE_MS:
             return False
         # HubSpot's own local proxy signs the URL as sent, HubSpot itself the decoded one; nobody else can make either.
         expected = [
             _hmac(secret, method, signed, body, timestamp).decode()
             for secret in secrets
-            for signed in {uri, _decoded(uri)}
+            for signed in ((uri, _decoded(uri)) if "%" in uri else (uri,))
         ]
         return _any_equal(given, expected)
-    given = headers.get("X-HubSpot-Signature")
-    if allow_v2 and given is not None and headers.get("X-HubSpot-Signature-Version") == "v2":
+    given = headers.get(V2)
+    if allow_v2 and given is not None and headers.get(VERSION) == "v2":
         return _any_equal(given, [sign_v2(secret=secret, method=method, uri=uri, body=body) for secret in secrets])
     return False
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 import structlog
+from django.conf import settings
 from drf_spectacular.utils import OpenApiResponse, extend_schema, inline_serializer
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -23,7 +24,8 @@ from hubspot_integration.workflow_actions import MAXIMUM_ID
 log = structlog.get_logger(__name__)
 
 _CONTACT: Final = "0-1"
-_DELETIONS: Final = frozenset({"contact.privacyDeletion", "contact.deletion", "object.deletion"})
+_ANY_OBJECT: Final = "object.deletion"
+_DELETIONS: Final = frozenset({"contact.privacyDeletion", "contact.deletion", _ANY_OBJECT})
 
 _EVENTS = inline_serializer(
     "WebhookEvent",
@@ -84,7 +86,7 @@ class Webhooks(APIView):
 def deleted_contacts(body: bytes) -> set[tuple[int, int]]:
     """Return the contacts that a batch of events says are deleted: pairs of portal id and contact id.
 
-    Events of other kinds, of other objects, or without usable ids are left out. Raises InvalidBatch.
+    Events of other kinds, of other objects, of another app, or without usable ids are left out. Raises InvalidBatch.
     """
     try:
         events = orjson.loads(body)
@@ -96,6 +98,7 @@ def deleted_contacts(body: bytes) -> set[tuple[int, int]]:
         (portal_id, contact_id)
         for event in events
         if _is_deletion(event)
+        and _is_ours(event)
         and (portal_id := _identifier(event.get("portalId")))
         and (contact_id := _identifier(event.get("objectId")))
     }
@@ -104,7 +107,17 @@ def deleted_contacts(body: bytes) -> set[tuple[int, int]]:
 def _is_deletion(event: Mapping[str, Any]) -> bool:
     # HubSpot's pages name the field both ways.
     kind = event.get("subscriptionType") or event.get("eventType")
-    return isinstance(kind, str) and kind in _DELETIONS and event.get("objectTypeId", _CONTACT) in (None, _CONTACT)
+    if not isinstance(kind, str) or kind not in _DELETIONS:
+        return False
+    # What "object.deletion" is about stands in the event only, and an erasure cannot be taken back: no guess.
+    said = event.get("objectTypeId")
+    return bool(said == _CONTACT or (said is None and kind != _ANY_OBJECT))
+
+
+def _is_ours(event: Mapping[str, Any]) -> bool:
+    """Whether an event is told to this app; HubSpot does not promise to say whose it is."""
+    app = event.get("appId")
+    return app is None or _identifier(app) == settings.HUBSPOT_APP_ID
 
 
 def _identifier(value: object) -> int:

@@ -136,6 +136,17 @@ def boolean(value: str) -> bool:
     return words[value.lower()]
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return what accepts one of some words in whatever case, and returns it as it stands here. Raises ValueError."""
+
+    def parse(value: str) -> str:
+        if value.lower() not in words:
+            raise ValueError(f"it is none of {', '.join(words)}")
+        return value.lower()
+
+    return parse
+
+
 def positive_integer(value: str) -> int:
     """Accept a whole number above zero. Raises ValueError."""
     if not (value.isascii() and value.isdigit() and len(value) <= _LONGEST_NUMBER and int(value) > 0):

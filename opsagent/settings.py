@@ -68,6 +68,12 @@ HUBSPOT_CLIENT_SECRETS = environment.read(
     environment.words,
     remedy="Copy the secret from the app's Auth tab in HubSpot; after a rotation keep the old one behind it, with a comma.",
 )
+HUBSPOT_ALLOW_V2 = environment.read(
+    "HUBSPOT_ALLOW_V2",
+    environment.one_of("auto", "true", "false"),
+    default="auto",
+    remedy="Use auto, true or false; see docs/operations.md.",
+)
 HUBSPOT_API_VERSION = environment.read(
     "HUBSPOT_API_VERSION", environment.hubspot_version, default="2026-09", remedy="Use a version such as 2026-09."
 )
@@ -175,9 +181,10 @@ INSTALLED_APPS = [
     "otp",
 ]
 MIDDLEWARE = [
+    "hubspot_integration.door.Middleware",  # first: nothing below means anything to a call that HubSpot signs
     "opsagent.health.AnyHost",
     "opsagent.request_log.RequestLog",
-    "opsagent.signed_calls.StraightToTheView",
+    "opsagent.calls.BodyLimit",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -192,7 +199,7 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",  # last: it turns a login that was locked into an answer
 ]
 ROOT_URLCONF = "opsagent.urls"
-WSGI_APPLICATION = "opsagent.wsgi.application"
+SIGNED_CALLS = "hubspot_integration.door.signed_calls"  # what stands before Django for them
 OVERDUE_SECONDS = "otp.gauges.overdue_seconds"  # what /readyz asks the product
 TEMPLATES = [
     {
@@ -252,7 +259,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "opsagent.signed_calls.FirstRenderer",
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS is a method like any other that an endpoint does not have
     "EXCEPTION_HANDLER": "opsagent.api.handle_exception",
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -275,8 +282,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = False
 # The operator's other hosts are not ours to decide on: no HSTS for subdomains, no entry in browsers' preload lists.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# What HubSpot or a load balancer calls is answered where it is called: they follow no redirect.
-SECURE_REDIRECT_EXEMPT = [r"^hubspot/(actions|cards|webhooks)", r"^(healthz|readyz|metrics)$", r"^email-events/"]
+# What a load balancer or a mail provider calls is answered where it is called: they follow no redirect.
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$", r"^email-events/"]
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

@@ -3,12 +3,10 @@
 import functools
 import math
 import time
-from typing import cast
 
 import structlog
-from django.conf import settings
 from limits import RateLimitItem
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis import RedisError
 
@@ -24,10 +22,10 @@ def seconds_to_wait(item: RateLimitItem, what: str, whose: str) -> int:
     much as all of them together do otherwise. Never raises.
     """
     try:
-        return _wait(_shared(), item, what, whose)
+        return _wait(shared(), item, what, whose)
     except RedisError as error:
         log.warning("throttle_not_shared", what=what, reason=type(error).__name__)
-        return _wait(_alone(), item, what, whose)
+        return _wait(alone(), item, what, whose)
 
 
 def _wait(limiter: MovingWindowRateLimiter, item: RateLimitItem, what: str, whose: str) -> int:
@@ -38,16 +36,13 @@ def _wait(limiter: MovingWindowRateLimiter, item: RateLimitItem, what: str, whos
 
 
 @functools.cache
-def _shared() -> MovingWindowRateLimiter:
-    storage = storage_from_string(
-        settings.REDIS_URL,
-        wrap_exceptions=False,
-        socket_connect_timeout=broker.CONNECT_TIMEOUT,
-        socket_timeout=broker.TIMEOUT,
-    )
-    return MovingWindowRateLimiter(cast("Storage", storage))
+def shared() -> MovingWindowRateLimiter:
+    """Return the limiter that counts for all processes, in Redis. Its calls raise RedisError while that is away."""
+    # What counts is the pool; the storage wants an address besides.
+    return MovingWindowRateLimiter(RedisStorage("redis://", connection_pool=broker.redis().connection_pool))
 
 
 @functools.cache
-def _alone() -> MovingWindowRateLimiter:
+def alone() -> MovingWindowRateLimiter:
+    """Return the limiter of this process, for while Redis is away."""
     return MovingWindowRateLimiter(MemoryStorage())

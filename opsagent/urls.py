@@ -5,7 +5,6 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView
-from rest_framework.negotiation import DefaultContentNegotiation
 
 from opsagent import health, metrics
 
@@ -15,9 +14,7 @@ urlpatterns = [
     path("metrics", metrics.metrics),
     # Pages name their icon; for what is no page, such as the schema, browsers ask here.
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}opsagent/favicon.svg")),
-    path(
-        "api/schema", SpectacularAPIView.as_view(content_negotiation_class=DefaultContentNegotiation), name="api_schema"
-    ),
+    path("api/schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("admin/", admin.site.urls),
     path("", include("otp.urls")),
     path("", include("hubspot_integration.urls")),

@@ -46,15 +46,18 @@ class CardFetcher:
         method: str,
         url: str,
         *,
-        body: dict[str, Any] | None,
+        body: dict[str, Any] | list[Any] | None,
         within: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> Fetched:
         """Pass a request on. It is repeated once, within the given seconds, when the app fails or cannot be reached.
 
         Raises FetchRefusedError before anything is sent, NoAnswerError when nothing came back.
         """
-        if not url.startswith(self._project.fetch_urls):
-            raise FetchRefusedError(f"{url} does not start with an entry of permittedUrls.fetch")
+        if self._options.enforce_permitted_urls:
+            if not url.startswith(self._project.fetch_urls):
+                raise FetchRefusedError(f"{url} does not start with an entry of permittedUrls.fetch")
+            if isinstance(body, list):
+                raise FetchRefusedError("hubspot.fetch sends one object")
         content = b"" if body is None else compact_json(body)
         if len(content) > MAX_BYTES:
             raise FetchRefusedError("the request body is larger than 1 MB")

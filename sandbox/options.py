@@ -23,4 +23,6 @@ class Options:
     execution_concurrency: int = 16
     access_token_seconds: int = 1800
     log_requests: bool = True
+    enforce_permitted_urls: bool = True
+    """Off: a card's page may have any address and any JSON signed, as if HubSpot's own fence had a gap."""
     install_path: str = "/hubspot/install"

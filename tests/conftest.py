@@ -11,7 +11,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 from redis import Redis
 
-from hubspot_integration import budget
+from hubspot_integration import signature_versions
 from hubspot_integration.models import Portal
 from opsagent import broker, metrics, throttling
 from otp import tasks
@@ -49,6 +49,12 @@ def _empty_redis() -> None:
         redis.flushdb()
 
 
+@pytest.fixture(autouse=True)
+def _no_signatures_seen() -> None:
+    """Start each test as a process that HubSpot has not called yet."""
+    signature_versions.forget()
+
+
 @pytest.fixture
 def no_redis(settings: Any) -> Iterator[None]:
     """Redis is away."""
@@ -73,10 +79,8 @@ def logged(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) 
 
 def _forget_clients() -> None:
     broker.redis.cache_clear()
-    budget._shared.cache_clear()
-    budget._alone.cache_clear()
-    throttling._shared.cache_clear()
-    throttling._alone.cache_clear()
+    throttling.shared.cache_clear()
+    throttling.alone.cache_clear()
     tasks._quiet_until = 0.0
 
 

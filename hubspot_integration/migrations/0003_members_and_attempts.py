@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("hubspot_integration", "0001_initial"),
+        ("hubspot_integration", "0002_v2_signatures"),
     ]
 
     operations = [

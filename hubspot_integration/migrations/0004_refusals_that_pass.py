@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("hubspot_integration", "0001_initial")]
+    dependencies = [("hubspot_integration", "0003_members_and_attempts")]
 
     operations = [
         migrations.AddField(model_name="refusedfeature", name="probe_at", field=models.DateTimeField(null=True)),

@@ -1,7 +1,6 @@
-"""The Django admin at /admin/: who gets in, for how long, and the pages about their account."""
+"""The Django admin at /admin/: who gets in, and the pages about their account."""
 
 import io
-import time
 from base64 import b32encode
 from collections.abc import Callable
 from functools import update_wrapper
@@ -38,15 +37,11 @@ from opsagent.staff.throttle import remember_browser
 
 log = structlog.get_logger(__name__)
 
-IDLE_SECONDS: Final = 60 * 60
-LONGEST_SECONDS: Final = 8 * 3600
-_NOTED_EVERY: Final = 60
-_SINCE, _SEEN = "staff_since", "staff_seen"
 View = Callable[..., HttpResponseBase]
 
 
 class StaffSite(AdminSite):
-    """The admin at /admin/: nothing of it without both factors, and no session for longer than it is used."""
+    """The admin at /admin/: nothing of it without both factors."""
 
     site_header = site_title = "OpsAgent OTP support"
     index_title = "Support"
@@ -66,13 +61,10 @@ class StaffSite(AdminSite):
         return super().has_permission(request) and getattr(request.user, "otp_device", None) is not None
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002 (Django's signature)
-        """End sessions that are over, and answer 400 to values that nothing can be compared with."""
+        """Ask for fresh proof where it is needed, and answer 400 to values that nothing can be compared with."""
         inner = super().admin_view(view, cacheable)
 
         def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if request.user.is_authenticated and _is_over(request):
-                logout(request)
-                messages.info(request, "Your session has ended. Log in again.")
             refuse_what_no_value_can_be(request, *kwargs.values())
             if self.has_permission(request) and _decides_who_gets_in(request):
                 again = proof.ask_again(request, then=request.get_full_path())
@@ -203,22 +195,10 @@ def _decides_who_gets_in(request: HttpRequest) -> bool:
     return name.startswith(("auth_user_", "auth_group_", "otp_totp_totpdevice_")) and not is_list
 
 
-# ------------------------------------------------------------------ how long a session lasts
+# How long a session lasts is the same for everybody: see `opsagent.sessions`.
 @receiver(user_logged_in)
 def _note_login(request: HttpRequest, **_: Any) -> None:
-    request.session[_SINCE] = request.session[_SEEN] = time.time()
     proof.note_proof(request)
-
-
-def _is_over(request: HttpRequest) -> bool:
-    """Whether a session has been idle, or has lasted, too long; if not, note that it is in use."""
-    now, session = time.time(), request.session
-    seen = session.get(_SEEN, 0)
-    if now - session.get(_SINCE, 0) > LONGEST_SECONDS or now - seen > IDLE_SECONDS:
-        return True
-    if now - seen > _NOTED_EVERY:
-        session[_SEEN] = now
-    return False
 
 
 # ------------------------------------------------------------------ what an app scans

@@ -3,7 +3,6 @@
 django-axes counts and remembers; here stands how much is too much. docs/security.md says what a stranger can do at most.
 """
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -16,13 +15,13 @@ from django.db.models import QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare, get_random_string
 
+from opsagent import callers
+
 PER_NETWORK_AND_ACCOUNT: Final = 5
 PER_NETWORK: Final = 20
 PER_ACCOUNT: Final = 20
 PER_KNOWN_BROWSER: Final = 5
 
-_SUBNET: Final = 64
-"""What one subscriber has of IPv6: whoever owns one address of it owns them all (RFC 6177)."""
 _SALT: Final = "opsagent.staff.browser"
 _REMEMBERED_SECONDS: Final = 90 * 24 * 3600
 _KNOWN: Final = "→ known browser "  # no header can hold this arrow, so no User-Agent passes for one
@@ -32,33 +31,10 @@ Credentials = Mapping[str, Any] | None
 def client_address(request: HttpRequest) -> str | None:
     """Return where a request comes from, as failed logins are counted: an IPv4 address, or the first one of an IPv6 /64.
 
-    It is what the outermost of our own PROXY_COUNT proxies saw: each appends whom it heard from to X-Forwarded-For, some
-    with the port. What stands further left comes from the caller and is worth nothing. What is no address gives way to
-    the one that the connection comes from; None means that nobody knows.
+    None means that nobody knows.
     """
-    hops = [hop for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    seen = None
-    if 0 < settings.PROXY_COUNT <= len(hops):
-        seen = _address(hops[-settings.PROXY_COUNT])
-    seen = seen or _address(str(request.META.get("REMOTE_ADDR", "")))
-    if isinstance(seen, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((seen, _SUBNET), strict=False).network_address)
-    return None if seen is None else str(seen)
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Read `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::1` or `[2001:db8::1]:443`; None for anything else."""
-    text = text.strip().strip('"')
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    seen = callers.address(request)
+    return callers.network(request).partition("/")[0] if seen and ":" in seen else seen
 
 
 class StaffThrottle(AxesDatabaseHandler):  # type: ignore[misc]  # the package has no types

@@ -7,7 +7,6 @@ from typing import Any, Final, TypeVar
 
 import orjson
 from django.conf import settings as django_settings
-from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
@@ -22,6 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from hubspot_integration.authentication import HubSpotSignature
+from hubspot_integration.door import CARD_IDENTITY
 from hubspot_integration.models import Portal
 from hubspot_integration.workflow_actions import MAXIMUM_ID
 from otp import card
@@ -31,7 +31,6 @@ from otp.workflow_outputs import DeliverySummary
 
 MAXIMUM_EMAIL: Final = 254
 MAXIMUM_REASON: Final = 200
-_IDENTITY: Final = ("userId", "portalId", "userEmail", "appId")
 
 S = TypeVar("S", bound=serializers.Serializer[Any])
 
@@ -172,7 +171,7 @@ class RefusalAnswer(serializers.Serializer[Any]):
 
 # ------------------------------------------------------------------ the endpoints
 class CardEndpoint(APIView):
-    """Whom a call comes from, and how it is answered: with 200, whatever came of it, and never kept by anybody.
+    """Whom a call comes from, and how it is answered: with 200, whatever came of it.
 
     Portal and agent are those that HubSpot added to the signed address, never what the browser says.
     """
@@ -185,17 +184,11 @@ class CardEndpoint(APIView):
             return Response(refusal(exc))
         return super().handle_exception(exc)
 
-    def finalize_response(self, request: Request, response: HttpResponse, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]  # the stubs know DRF's own answers only
-        """Let nobody keep an answer: codes stand in it."""
-        final = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
-        final["Cache-Control"] = "no-store"
-        return final
-
 
 def agent_of(request: Request) -> Agent:
     """Return who calls, by the signed query: each of HubSpot's four parameters exactly once. Raises Refused."""
     values: dict[str, str] = {}
-    for name in _IDENTITY:
+    for name in CARD_IDENTITY:
         given = request.query_params.getlist(name)
         if len(given) != 1 or not given[0]:
             raise Refused(Reason.INVALID_INPUT, f"{name} must stand in the address exactly once.")

@@ -11,7 +11,7 @@ from otp.endpoints.verify_otp_action import VerifyOTPAction
 
 
 class SignatureScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the library is untyped here
-    """Version 3 of HubSpot's signature, in its header."""
+    """HubSpot's signature: version 3, in its header; actions take version 2 as long as HubSpot sends them nothing else."""
 
     target_class = "hubspot_integration.authentication.HubSpotSignature"
     name = "HubSpotSignature"
@@ -24,13 +24,6 @@ class SignatureScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untype
             "name": "X-HubSpot-Signature-v3",
             "description": "HMAC-SHA256 over method, address, body and X-HubSpot-Request-Timestamp.",
         }
-
-
-class ActionSignatureScheme(SignatureScheme):  # type: ignore[no-untyped-call]
-    """The same, or version 2 where HubSpot sends no version 3."""
-
-    target_class = "hubspot_integration.authentication.WorkflowActionSignature"
-    name = "WorkflowActionSignature"
 
 
 _EXECUTION = inline_serializer(

@@ -81,6 +81,12 @@ class Fields:
         """Take an object if there is one."""
         return self._take(name, dict, "an object", None) if name in self else None
 
+    def optional_json(self, name: str) -> dict[str, Any] | list[Any] | None:
+        """Take an object or a list if there is one."""
+        taken: Any = self._take(name, (dict, list), "an object or a list", None) if name in self else None
+        value: dict[str, Any] | list[Any] | None = taken
+        return value
+
     def items(self, name: str, kind: type[T], what: str) -> list[T]:
         """Take a list whose items are all of one kind."""
         value: list[Any] = self._take(name, list, "a list", None)

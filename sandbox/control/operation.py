@@ -3,7 +3,7 @@
 ====================  ============================================================================================
 GET    /options       what can be changed while it runs
 PATCH  /options       any of ``rateLimit rateWindow latencyMs retryBaseSeconds actionTimeoutSeconds
-                      executionConcurrency accessTokenSeconds logRequests``: the options
+                      executionConcurrency accessTokenSeconds logRequests enforcePermittedUrls``: the options
 POST   /reset         ``{keepInstalls?}``: everything as at the start; options stay: 204
 GET    /requests      ``?route=&portalId=&limit=``, newest first, of the last 5,000: ``{requests: [Request]}``
 DELETE /requests      204
@@ -62,10 +62,12 @@ async def patch_options(command: Command) -> Any:
     concurrency = fields.integer("executionConcurrency", options.execution_concurrency, low=1)
     access_token_seconds = fields.integer("accessTokenSeconds", options.access_token_seconds)
     log_requests = fields.flag("logRequests", default=options.log_requests)
+    enforce_permitted_urls = fields.flag("enforcePermittedUrls", default=options.enforce_permitted_urls)
     fields.end()
     options.rate_limit, options.rate_window, options.latency_ms = rate_limit, rate_window, latency_ms
     options.retry_base_seconds, options.action_timeout_seconds = retry_base_seconds, action_timeout_seconds
     options.access_token_seconds, options.log_requests = access_token_seconds, log_requests
+    options.enforce_permitted_urls = enforce_permitted_urls
     if concurrency != options.execution_concurrency:
         options.execution_concurrency = concurrency
         hubspot.executor.forget_slots()
@@ -124,7 +126,7 @@ async def card_fetch(command: Command) -> Any:
     portal = command.known_portal(fields.integer("portalId"))
     user = portal.users.get(fields.integer("userId", next(iter(portal.users))))
     method, url = fields.text("method", "GET"), fields.text("url")
-    body, timeout = fields.optional_object("body"), fields.number("timeout", 15_000) / 1000
+    body, timeout = fields.optional_json("body"), fields.number("timeout", 15_000) / 1000
     fields.end()
     if user is None:
         raise BadInputError("userId", f"Portal {portal.id} has no such user")
@@ -184,4 +186,5 @@ def _options_shape(options: Options) -> dict[str, Any]:
         "executionConcurrency": options.execution_concurrency,
         "accessTokenSeconds": options.access_token_seconds,
         "logRequests": options.log_requests,
+        "enforcePermittedUrls": options.enforce_permitted_urls,
     }

@@ -40,7 +40,9 @@ class Control:
         """Start over: default portals, nothing installed, no mail, no faults, default options."""
         self.post("/reset")
         self.delete("/faults")
-        self.patch("/options", latencyMs=0, rateLimit=110, rateWindow=10, retryBaseSeconds=0.2)
+        self.patch(
+            "/options", latencyMs=0, rateLimit=110, rateWindow=10, retryBaseSeconds=0.2, enforcePermittedUrls=True
+        )
 
     def portal_ids(self) -> list[int]:
         """Return the portals there are."""

