@@ -23,7 +23,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = re.sub(r"\\\n\s*(?:#.*\n\s*)*", "", (ROOT / "Dockerfile").read_text())
 PROCFILE = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
-EXAMPLE = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+EXAMPLE = set(re.findall(r"^#?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
 OURS = [*PROCFILE, "migrate"]
 
 
@@ -63,7 +63,7 @@ def test_compose_gives_a_process_the_secrets_it_reads_and_no_other(service: str)
 
 def test_values_come_under_their_own_name() -> None:
     for name, value in SERVICES["web"]["environment"].items():
-        if match := re.match(r"\$\{([A-Z_]+)", str(value)):
+        if match := re.match(r"\$\{([A-Z0-9_]+)", str(value)):
             assert match[1] == name
         if name.endswith("_FILE"):
             assert value == f"/run/secrets/{name.removesuffix('_FILE').lower()}"
