@@ -33,6 +33,7 @@ LOOKUP_TIMEOUT: Final = 3.0
 
 # What HubSpot allows in a name. Anything else, such as "..", is not put into the path of a call.
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+_LONGEST_NAME: Final = 100
 
 
 class ShortlyQuoting(forms.BaseForm):
@@ -331,7 +332,7 @@ class SettingsForm(ShortlyQuoting, _ModelForm):
             found = client.contact_property(portal_id, name, timeout=LOOKUP_TIMEOUT)
         if found is None or not found.name:
             raise ValidationError(
-                f"HubSpot has no contact property “{quoted(name)}”. Choose one from the list, or create it in HubSpot first.",
+                f"HubSpot has no contact property “{quoted(name, longest=_LONGEST_NAME)}”. Choose one from the list, or create it in HubSpot first.",
                 code="unknown_property",
             )
         return found
@@ -391,7 +392,7 @@ def _option(item: ContactProperty) -> str:
 
 
 def _unchecked(property_name: str, error: HubSpotError) -> str:
-    name = quoted(property_name)
+    name = quoted(property_name, longest=_LONGEST_NAME)
     if isinstance(error, NotConnected):
         return f"“{name}” could not be checked, because HubSpot is not connected. Reconnect HubSpot, then save again."
     if error.permanent:
