@@ -1,10 +1,12 @@
 """Prepared statements on Django's connection: for the few paths where round trips are the price of a request."""
 
+import operator
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import structlog
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
@@ -12,11 +14,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.dispatch import receiver
 from psycopg import Cursor
-from psycopg.rows import namedtuple_row
+from psycopg.rows import RowFactory, args_row, namedtuple_row
 
 log = structlog.get_logger(__name__)
 
 R = TypeVar("R")
+Feed = TypeVar("Feed")
+Row = TypeVar("Row")
 PLAN_SECONDS: Final = 10.0
 
 
@@ -27,11 +31,35 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
-def execute(sql: str, parameters: Mapping[str, Any]) -> "Cursor[Any]":
+class Statement(Generic[Feed, Row]):
+    """One SQL document, with the type of the value that feeds it and the type of the rows that it gives.
+
+    A parameter names an attribute of the feed: `%(order.now)s` is `feed.order.now`. A row is made by calling `row` with
+    the columns in the document's order. Runs as `execute` does, and raises what that raises.
+    """
+
+    def __init__(self, text: str, *, feed: type[Feed], row: Callable[..., Row]) -> None:
+        self.text = text
+        self.feed = feed
+        self.row = row
+        self.parameters = tuple(dict.fromkeys(re.findall(r"%\(([\w.]+)\)s", text)))
+        self._values = operator.attrgetter(*self.parameters)
+        self._make_row = args_row(row)
+
+    def rows(self, feed: Feed) -> list[Row]:
+        """Run the document once, with values from `feed`; return all its rows."""
+        parameters = dict(zip(self.parameters, self._values(feed), strict=True))
+        rows: list[Row] = execute(self.text, parameters, row_factory=self._make_row).fetchall()
+        return rows
+
+
+def execute(
+    sql: str, parameters: Mapping[str, Any], *, row_factory: "RowFactory[Any]" = namedtuple_row
+) -> "Cursor[Any]":
     """Run one statement, prepared on first use: one round trip, and outside a transaction a transaction of its own.
 
-    Its rows come as named tuples, from a cursor that is this thread's: read them before the next call. Inside a
-    transaction a failure undoes this statement only. Raises Django's database exceptions.
+    Its rows come as named tuples, or as `row_factory` makes them, from a cursor that is this thread's: read them before
+    the next call. Inside a transaction a failure undoes this statement only. Raises Django's database exceptions.
     """
     database = connections[DEFAULT_DB_ALIAS]
     if database.connection is None:
@@ -40,9 +68,9 @@ def execute(sql: str, parameters: Mapping[str, Any]) -> "Cursor[Any]":
     with database.wrap_database_errors, alone:
         # PostgreSQL plans a prepared statement once. A plan made for tables that were nearly empty reads them whole when
         # they are full: every few seconds the statement's text changes, and a new plan is made.
-        return _cursor_on(database.connection).execute(
-            f"{sql} -- {int(time.monotonic() // PLAN_SECONDS)}", parameters, prepare=True
-        )
+        cursor = _cursor_on(database.connection)
+        cursor.row_factory = row_factory
+        return cursor.execute(f"{sql} -- {int(time.monotonic() // PLAN_SECONDS)}", parameters, prepare=True)
 
 
 def _cursor_on(raw: Any) -> "Cursor[Any]":

@@ -11,11 +11,11 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import services
 from otp.audit import Actor, ActorKind
+from otp.contact.issuing import issue_code
+from otp.contact.order import Issued, Limit, Overrides, RateLimited
 from otp.endpoints.generate_otp_action import _in_words
 from otp.models import EndReason, OneTimeCode, OTPSettings, Source
-from otp.services import Issued, Limit, Overrides, RateLimited
 from tests import factories
 from tests.otp.test_generate_otp_action import PATH, execution, outputs
 from tests.otp.test_verify_otp_action import at_once
@@ -33,7 +33,7 @@ def generate(portal: Portal, *, contact_id: int = 904, **changes: Any) -> dict[s
 
 def issue(portal: Portal, now: dt.datetime, *, source: Source = Source.CARD, contact_id: int = 904) -> Issued:
     """Issue a code as the card does."""
-    return services.issue_code(
+    return issue_code(
         portal_id=portal.id,
         contact_id=contact_id,
         address="ada@example.com",
