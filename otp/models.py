@@ -577,7 +577,7 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """Something that was done or seen. Written by `otp.audit` and by nobody else; never changed, never a code.
+    """Something that was done or seen; never changed, never a code. Written by `otp.audit` and documents of `otp.contact`.
 
     `contact` is the pseudonym that the contact's guard maps to a HubSpot contact, for as long as the guard exists.
     """
