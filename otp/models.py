@@ -311,12 +311,14 @@ class OneTimeCodeQuerySet(models.QuerySet["OneTimeCode"]):
         return self.filter(ended_at__isnull=True, expires_at__gt=now)
 
     def end(self, reason: EndReason, at: dt.datetime, *, clear_property: bool = False) -> int:
-        """End codes and wipe their encrypted values; return how many. The digests stay, to tell late answers apart.
+        """End codes; return how many. The database wipes the encrypted values of whatever ends (migration 0004).
+
+        The digests stay, to tell late answers apart.
 
         `clear_property` (of used codes only) records that the contact property is to hold them no longer.
         """
         return self.filter(ended_at__isnull=True).update(
-            ended_at=at, end_reason=reason, code=None, first_name=None, clears_property_on_success=clear_property
+            ended_at=at, end_reason=reason, clears_property_on_success=clear_property
         )
 
 

@@ -38,10 +38,7 @@ def issue_code(
     The same `request_key` gives the same code and no second delivery, however often and however simultaneously it
     comes, and is never limited. The contact's older live codes are superseded unless the portal keeps them. With
     `callback_id` a workflow step can be made to wait; it is then completed no sooner than two seconds after the latest
-    call of this function for it.
-
-    Costs one round trip to the database for a contact's first code in 24 hours; otherwise three: one that finds out that
-    it is not, one to read and one to write.
+    call for it. Costs one round trip to the database for a contact's first code in 24 hours; otherwise three.
 
     Raises NotInstalled, MissingAddress, InvalidAddress, RequestKeyTaken, after which nothing has changed, and
     RateLimited, which leaves a line in the audit log.
@@ -52,19 +49,11 @@ def issue_code(
         overrides=overrides, actor=actor, action=action, now=now,
     )  # fmt: skip
     outcome = ledger.one_at_a_time(partial(_attempt, order), portal_id=portal_id, contact_id=contact_id)
+    _tell(order, outcome)
     if isinstance(outcome, LimitReached):
-        log.info(
-            "code_refused",
-            portal_id=portal_id,
-            source=source.value,
-            limit=outcome.limit.value,
-            retry_at=str(outcome.retry_at),
-        )
         raise RateLimited(outcome.limit, outcome.retry_at)
     if not outcome.repeated:
         _wake(portal_id, outcome)
-        CODES_ISSUED.add(source)
-        log.info("code_issued", portal_id=portal_id, reference=str(outcome.code.id), source=source.value)
     return outcome
 
 
@@ -105,6 +94,16 @@ def _carry_out(order: Order, facts: Facts) -> Issued | LimitReached:
 
 def _issued(made: Made) -> Issued:
     return Issued(code=made.code, deliveries=made.deliveries.pending, repeated=False)
+
+
+def _tell(order: Order, outcome: Issued | LimitReached) -> None:
+    """Count and log what became of an order; one that is repeated is no news."""
+    about = {"portal_id": order.portal_id, "source": order.source.value}
+    if isinstance(outcome, LimitReached):
+        log.info("code_refused", **about, limit=outcome.limit.value, retry_at=str(outcome.retry_at))
+    elif not outcome.repeated:
+        CODES_ISSUED.add(order.source)
+        log.info("code_issued", **about, reference=str(outcome.code.id))
 
 
 def _wake(portal_id: int, issued: Issued) -> None:

@@ -32,8 +32,8 @@ def judge(submission: Submission, facts: CheckFacts) -> Verdict:
     live = [one for one in facts.codes if one.is_live(now)]
     if code is not None and reason is VerificationReason.VERIFIED:
         return Verdict(answer=RIGHT_ANSWER, code_id=code.id, guard=with_full_budget(guard))
-    if reason is VerificationReason.WRONG_CODE:
-        return _count(live, guard, facts.limits, now)
+    if code is not None and reason is VerificationReason.WRONG_CODE:
+        return _count(code, live, guard, facts.limits, now)
     left = 0
     if live:
         of_the_contact = guard.attempts_remaining(facts.limits.wrong_attempts, now)
@@ -88,14 +88,16 @@ def _has_a_shape_of(expected: Sequence[RememberedCode], guess: str) -> bool:
     return any(codes.fits(guess, code_type=code.code_type, length=code.code_length) for code in expected)
 
 
-def _count(live: Sequence[RememberedCode], guard: Guard, limits: GuessLimits, now: dt.datetime) -> Verdict:
-    """Count a wrong answer against every code that it could have been, the newest first, and against the contact."""
+def _count(
+    newest: RememberedCode, live: Sequence[RememberedCode], guard: Guard, limits: GuessLimits, now: dt.datetime
+) -> Verdict:
+    """Count a wrong answer against every code that it could have been, and against the contact."""
     guard = _with_one_wrong_answer_more(guard, limits, now)
     of_the_contact = guard.attempts_remaining(limits.wrong_attempts, now)
-    left = attempts_remaining(live[0].wrong_attempts + 1, of_the_contact=of_the_contact)
+    left = attempts_remaining(newest.wrong_attempts + 1, of_the_contact=of_the_contact)
     return Verdict(
         answer=Answer(VerificationReason.WRONG_CODE, left),
-        code_id=live[0].id,
+        code_id=newest.id,
         guard=guard,
         counted=[code.id for code in live],
         locked=[code.id for code in live if code.wrong_attempts + 1 >= MAXIMUM_WRONG_ATTEMPTS],

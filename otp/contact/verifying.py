@@ -45,34 +45,17 @@ def verify_code(
     `attempts_remaining` counts the wrong answers that the newest live code and the contact still bear after this one;
     it is 0 when there is nothing left to guess, as after a success. With `clear_property` a success also asks for the
     contact property to be cleared: the request is recorded on every code that the success ends. The decision, and
-    whatever it locked, stands in the audit log as `actor`'s deed.
-
-    Costs one round trip to the database for the right answer; otherwise three: one that finds out that it is not, one to
-    read and one to write.
+    whatever it locked, stands in the audit log as `actor`'s deed. One round trip to the database for the right answer;
+    otherwise three.
 
     Raises NotInstalled, MissingAddress, InvalidAddress, RequestKeyTaken; nothing has changed then.
     """
     submission = Submission(
-        portal_id=portal_id,
-        contact_id=contact_id,
-        address=codes.normalise_address(address),
-        guess=codes.normalise(submitted) if len(submitted) <= MAXIMUM_SUBMITTED_LENGTH else "",
-        clear_property=clear_property,
-        request_key=request_key,
-        source=source,
-        actor=actor,
-        now=now,
-    )
+        portal_id=portal_id, contact_id=contact_id, address=codes.normalise_address(address), guess=_guess(submitted),
+        clear_property=clear_property, request_key=request_key, source=source, actor=actor, now=now,
+    )  # fmt: skip
     checked = ledger.one_at_a_time(partial(_attempt, submission), portal_id=portal_id, contact_id=contact_id)
-    if not checked.repeated:
-        VERIFICATIONS.add(source, checked.reason)
-        log.info(
-            "code_checked",
-            portal_id=portal_id,
-            reference=None if checked.code_id is None else str(checked.code_id),
-            source=source.value,
-            reason=checked.reason.value,
-        )
+    _tell(submission, checked)
     return checked
 
 
@@ -87,6 +70,24 @@ def _attempt(submission: Submission) -> Checked:
         return ledger.repeat_check(submission, facts.earlier)
     check_address(submission.address)
     return ledger.write_verdict(submission, judge(submission, facts))
+
+
+def _guess(submitted: str) -> str:
+    return codes.normalise(submitted) if len(submitted) <= MAXIMUM_SUBMITTED_LENGTH else ""
+
+
+def _tell(submission: Submission, checked: Checked) -> None:
+    """Count and log a check; one that is repeated is no news."""
+    if checked.repeated:
+        return
+    VERIFICATIONS.add(submission.source, checked.reason)
+    log.info(
+        "code_checked",
+        portal_id=submission.portal_id,
+        reference=None if checked.code_id is None else str(checked.code_id),
+        source=submission.source.value,
+        reason=checked.reason.value,
+    )
 
 
 def lift_lock(*, portal: Portal, contact_id: int, lifted_by: str, now: dt.datetime) -> bool:

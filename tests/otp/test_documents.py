@@ -13,14 +13,14 @@ from django.db import connection
 
 from opsagent.database import Statement
 from otp.audit import Action
-from otp.contact import ledger
+from otp.contact import documents
 from otp.contact.order import COMPLETION_SCOPE
 from otp.models import ChannelName, DeliveryStatus, EndReason
 
 STATEMENTS: dict[str, Statement[Any, Any]] = {
-    name: value for name, value in vars(ledger).items() if isinstance(value, Statement)
+    name: value for name, value in vars(documents).items() if isinstance(value, Statement)
 }
-FILES = sorted((Path(ledger.__file__).parent / "sql").glob("*.sql"))
+FILES = sorted((Path(documents.__file__).parent / "sql").glob("*.sql"))
 TABLES = {model._meta.db_table: model for model in apps.get_models()}
 # What a document may say in quotes: words that the models and the audit log know …
 WORDS = {str(word) for words in (ChannelName, DeliveryStatus, EndReason, Action) for word in words}
@@ -40,7 +40,7 @@ def inserts() -> list[tuple[str, frozenset[str]]]:
 
 def test_each_file_is_part_of_a_statement() -> None:
     texts = [statement.text for statement in STATEMENTS.values()]
-    parts = {file.name: ledger.document(file.stem).removeprefix("WITH").lstrip(" ,\n") for file in FILES}
+    parts = {file.name: documents.document(file.stem).removeprefix("WITH").lstrip(" ,\n") for file in FILES}
     assert [name for name, part in parts.items() if not any(part in text for text in texts)] == []
 
 
@@ -73,7 +73,7 @@ def test_an_insert_names_every_column_that_the_database_does_not_fill(table: str
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_quoted_word_is_one_of_the_models(file: Path) -> None:
-    assert set(re.findall(r"'([^']*)'", ledger.document(file.stem))) <= WORDS
+    assert set(re.findall(r"'([^']*)'", documents.document(file.stem))) <= WORDS
 
 
 def fields_of(kind: Any) -> dict[str, Any]:
@@ -104,7 +104,9 @@ def test_every_parameter_is_a_field_of_what_feeds_the_document(name: str) -> Non
             kind = known[part]
 
 
-@pytest.mark.parametrize("name", [name for name, one in STATEMENTS.items() if one.feed.__module__ == ledger.__name__])
+@pytest.mark.parametrize(
+    "name", [name for name, one in STATEMENTS.items() if one.feed.__module__ == documents.__name__]
+)
 def test_every_field_of_what_feeds_the_document_is_a_parameter(name: str) -> None:
     statement = STATEMENTS[name]
     used = {parameter.partition(".")[0] for parameter in statement.parameters}
@@ -125,4 +127,4 @@ def test_a_row_has_the_columns_of_its_document(name: str) -> None:
     assert prepared.error_message == b""
     described = pgconn.describe_prepared(b"")
     columns = [described.fname(number).decode() for number in range(described.nfields)]
-    assert columns == list(statement.row._fields)
+    assert columns == list(getattr(statement.row, "_fields", ()))

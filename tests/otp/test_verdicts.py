@@ -63,7 +63,7 @@ def judged(*codes: RememberedCode, guess: str = "482951", guard: Guard = GUARD) 
 
 
 LOCKED = replace(GUARD, locked_until=NOW + MINUTE, lock_count=1)
-ALPHA = {"code_type": CodeType.ALPHA, "code_length": 8}
+ALPHA: dict[str, Any] = {"code_type": CodeType.ALPHA, "code_length": 8}
 
 # (name, guard, guess, codes with the newest first, what is said, of which of the codes)
 TABLE: list[tuple[str, Guard, str, list[RememberedCode], str, int | None]] = [

@@ -163,6 +163,14 @@ def test_it_uses_the_code_up_and_wipes_it(ada: Customer) -> None:
     assert ada.submit(code) == ("invalid", "already_used", "0")
 
 
+@pytest.mark.parametrize("end", EndReason)
+def test_a_code_is_wiped_whoever_ends_it(portal: Portal, end: EndReason) -> None:
+    code = factories.OneTimeCodeFactory.create(portal=portal, first_name="Ada")
+    OneTimeCode.objects.filter(id=code.id).update(ended_at=timezone.now(), end_reason=end)
+    code.refresh_from_db()
+    assert (code.code, code.first_name, code.end_reason) == (None, None, end)
+
+
 def test_it_writes_down_what_it_decided(ada: Customer) -> None:
     code = ada.code()
     ada.submit(other_than(code))

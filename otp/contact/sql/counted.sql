@@ -1,12 +1,10 @@
--- A wrong answer counts against every code that it could have been. Those that it locks end; that, and a lock of the
--- contact, has a line of its own in the audit log.
+-- A wrong answer counts against every code that it could have been. Those that it locks end, and the database wipes them.
+-- That, and a lock of the contact, has a line of its own in the audit log.
 counted AS (
     UPDATE otp_onetimecode
     SET wrong_attempts = wrong_attempts + 1,
         ended_at = CASE WHEN id = ANY (%(verdict.locked)s::uuid[]) THEN %(submission.now)s ELSE ended_at END,
-        end_reason = CASE WHEN id = ANY (%(verdict.locked)s::uuid[]) THEN 'locked' ELSE end_reason END,
-        code = CASE WHEN id = ANY (%(verdict.locked)s::uuid[]) THEN NULL ELSE code END,
-        first_name = CASE WHEN id = ANY (%(verdict.locked)s::uuid[]) THEN NULL ELSE first_name END
+        end_reason = CASE WHEN id = ANY (%(verdict.locked)s::uuid[]) THEN 'locked' ELSE end_reason END
     FROM guard
     WHERE id = ANY (%(verdict.counted)s::uuid[])
 ),
