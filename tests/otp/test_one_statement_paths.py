@@ -45,7 +45,7 @@ RIGHT, OTHER = "482951", "111111"
 _numbers = itertools.count()
 
 some_examples = settings(
-    max_examples=120,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
@@ -90,6 +90,12 @@ CHANGES: Final[list[Callable[[Portal], object]]] = [
 ]
 
 
+first: Final[dict[str, Any]] = {
+    "ages": [], "somebody_elses": False, "repeats": None, "budget": (3, 1), "policy": ResendPolicy.REPLACE,
+    "delivers": True, "source": Source.WORKFLOW, "change": None,
+}  # fmt: skip
+
+
 @some_examples
 @given(
     ages=st.lists(st.sampled_from([0, 1, 9, 11, 1439, 1440, 1441, 3000]), max_size=3),
@@ -101,6 +107,17 @@ CHANGES: Final[list[Callable[[Portal], object]]] = [
     source=st.sampled_from([Source.WORKFLOW, Source.CARD]),
     change=st.sampled_from([None, None, None, *CHANGES]),
 )
+@example(**first)
+@example(**{**first, "ages": [1439]})
+@example(**{**first, "ages": [1440]})
+@example(**{**first, "repeats": 3000})
+@example(**{**first, "somebody_elses": True})
+@example(**{**first, "change": CHANGES[0]})
+@example(**{**first, "change": CHANGES[1]})
+@example(**{**first, "change": CHANGES[2]})
+@example(**{**first, "change": CHANGES[3]})
+@example(**{**first, "change": CHANGES[4]})
+@example(**{**first, "change": CHANGES[5]})
 def test_the_first_code_of_the_day_is_the_one_that_is_decided_on_after_reading(
     ages: list[int],
     somebody_elses: bool,
@@ -188,6 +205,12 @@ live: Final = {
 }  # fmt: skip
 
 
+accepted: Final[dict[str, Any]] = {
+    "history": [live], "guess": RIGHT, "budget": (2, 1, None), "clear_property": True, "is_repeated": False,
+    "is_connected": True,
+}  # fmt: skip
+
+
 @some_examples
 @given(
     history=histories,
@@ -197,15 +220,20 @@ live: Final = {
     is_repeated=st.sampled_from([False, False, False, True]),
     is_connected=st.sampled_from([True, True, True, False]),
 )
-@example(history=[live], guess=RIGHT, budget=(9, 1, 0), clear_property=True, is_repeated=False, is_connected=True)
-@example(
-    history=[live, {**live, "minutes_ago": 0}],
-    guess=RIGHT,
-    budget=(0, 0, None),
-    clear_property=False,
-    is_repeated=False,
-    is_connected=True,
-)
+# one example for each condition of the statement: all is well, and each thing that can stand in the way
+@example(**accepted)
+@example(**{**accepted, "budget": (9, 1, 0)})
+@example(**{**accepted, "budget": (0, 1, 5)})
+@example(**{**accepted, "budget": None})
+@example(**{**accepted, "guess": OTHER})
+@example(**{**accepted, "history": [{**live, "minutes_ago": 10}]})
+@example(**{**accepted, "history": [{**live, "end": EndReason.USED}]})
+@example(**{**accepted, "history": [{**live, "end": EndReason.LOCKED}]})
+@example(**{**accepted, "history": [live, {**live, "minutes_ago": 0, "text": OTHER}]})
+@example(**{**accepted, "history": [live, {**live, "minutes_ago": 0, "address": "ada@elsewhere.example"}]})
+@example(**{**accepted, "history": [live, {**live, "minutes_ago": 0}]})
+@example(**{**accepted, "is_repeated": True})
+@example(**{**accepted, "is_connected": False})
 def test_a_right_answer_is_accepted_as_the_verdict_says(
     history: list[dict[str, Any]],
     guess: str,
