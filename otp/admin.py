@@ -23,10 +23,11 @@ from django.utils.safestring import SafeString
 
 from hubspot_integration.models import Portal
 from opsagent.staff.proof import ask_again
-from otp import activity, audit, services, support
+from otp import activity, audit, support
 from otp.activity_views import log_as_csv, trail_as_csv
 from otp.audit import Action
 from otp.codes import mask_address
+from otp.contact.verifying import lift_lock
 from otp.models import AuditEvent, AuditLink, ChannelName, ContactGuard, Delivery, OneTimeCode, OTPSettings
 from otp.support import Search
 
@@ -493,7 +494,7 @@ class ContactAdmin(_Searchable):
             self, request, guards.select_related("portal"), action="lift",
             question="Lift the lock?",
             consequence="These contacts can verify again at once, with all their attempts. Codes that are locked stay locked.",
-            do=lambda guard: services.lift_lock(
+            do=lambda guard: lift_lock(
                 portal=guard.portal, contact_id=guard.contact_id, lifted_by=_staff(request), now=now
             ),
             done="Lifted", not_done="Not locked anyway",

@@ -5,7 +5,6 @@ import datetime as dt
 import enum
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -59,28 +58,6 @@ class Actor(NamedTuple):
 # Whoever did one of these has the code before their eyes already, where the portal shows codes at all.
 _SEEING: Final = (Action.CODE_ISSUED, Action.CODE_RESENT, Action.CODE_VIEWED, Action.CODE_REVEALED)
 
-# For use cases that write everything in one statement: it draws the contact's pseudonym from a `guard` in front of it, and
-# writes nothing where that is empty. The values are those of `columns`.
-INSERT: Final = """
-    INSERT INTO otp_auditevent (portal_id, at, actor, actor_kind, action, contact, reference, detail)
-    SELECT %(portal_id)s, %(at)s, %(actor)s, %(actor_kind)s, event.action, guard.pseudonym, event.reference, event.detail
-    FROM guard, unnest(%(actions)s::text[], %(references)s::uuid[], %(details)s::jsonb[])
-                AS event (action, reference, detail)
-"""
-
-
-def insert_one(reference: str = "%(reference)s") -> str:
-    """Return the same for one event, which is nearly always; the values are those of `columns_of_one`.
-
-    `reference` may be an expression over `guard` instead.
-    """
-    return f"""
-        INSERT INTO otp_auditevent (portal_id, at, actor, actor_kind, action, contact, reference, detail)
-        SELECT %(portal_id)s, %(at)s, %(actor)s, %(actor_kind)s, %(action)s, guard.pseudonym, {reference}, %(detail)s::jsonb
-        FROM guard
-    """  # noqa: S608 (our own expression)
-
-
 # For deliveries: it draws on a `settled` in front of it, rows of otp_delivery whose outcome has just been written.
 INSERT_SETTLED: Final = f"""
     INSERT INTO otp_auditevent (portal_id, at, actor, actor_kind, action, contact, reference, detail)
@@ -92,44 +69,6 @@ INSERT_SETTLED: Final = f"""
     LEFT JOIN otp_contactguard AS guard ON guard.portal_id = code.portal_id AND guard.contact_id = code.contact_id
     WHERE settled.status <> 'pending'
 """  # noqa: S608 (our own words)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What happened to a contact's codes, and to which. `detail` never holds a code, nor anything that was typed."""
-
-    action: Action
-    reference: UUID | None = None
-    detail: Mapping[str, str] | None = None
-
-
-def columns(*, at: dt.datetime, actor: Actor, events: Iterable[Event]) -> dict[str, Any]:
-    """Return the values of `INSERT`, besides the portal's."""
-    happened = list(events)
-    return {
-        "at": at,
-        "actor": actor.name,
-        "actor_kind": actor.kind.value,
-        "actions": [event.action.value for event in happened],
-        "references": [event.reference for event in happened],
-        "details": [_json(event) for event in happened],
-    }
-
-
-def columns_of_one(*, at: dt.datetime, actor: Actor, event: Event) -> dict[str, Any]:
-    """Return the values of `insert_one`, besides the portal's."""
-    return {
-        "at": at,
-        "actor": actor.name,
-        "actor_kind": actor.kind.value,
-        "action": event.action.value,
-        "reference": event.reference,
-        "detail": _json(event),
-    }
-
-
-def _json(event: Event) -> str:
-    return orjson.dumps(event.detail or {}).decode()
 
 
 def record(

@@ -12,8 +12,21 @@ from hubspot_integration import client
 from hubspot_integration.models import ContactPropertyList, Portal
 from hubspot_integration.oauth import NotConnected
 from hubspot_integration.transport import HubSpotError
-from otp import audit, services
+from otp import audit
 from otp.audit import Action, Actor, ActorKind
+from otp.contact import verdicts
+from otp.contact.issuing import issue_code
+from otp.contact.order import (
+    Checked,
+    InvalidAddress,
+    IssuedCode,
+    MissingAddress,
+    NotInstalled,
+    Overrides,
+    RateLimited,
+    RequestKeyTaken,
+)
+from otp.contact.verifying import verify_code
 from otp.models import (
     CodeVisibility,
     ContactGuard,
@@ -24,7 +37,6 @@ from otp.models import (
     Verification,
     VerificationReason,
 )
-from otp.services import Overrides
 from otp.workflow_outputs import outputs_of
 
 CONTACT_TIMEOUT: Final = 2.8
@@ -145,7 +157,7 @@ def sends_mail(portal: Portal) -> bool:
     return _settings(portal).send_email
 
 
-def send_again(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datetime) -> OneTimeCode:
+def send_again(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datetime) -> IssuedCode:
     """Do as `resend` does for somebody who is shown nothing of the code; return it. Raises Refused."""
     if not sends_mail(agent.portal):
         raise Refused(
@@ -156,7 +168,7 @@ def send_again(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.d
 
 def verify(
     *, agent: Agent, contact_id: int, idempotency_key: str, submitted: str, now: dt.datetime
-) -> tuple[Verification, Overview]:
+) -> tuple[Checked, Overview]:
     """Check what the customer reads out; the same key is one attempt. Raises Refused.
 
     The code counts only for the address that the contact has at this moment.
@@ -166,7 +178,7 @@ def verify(
     # A repeated check is answered from memory, whether HubSpot answers or not.
     address = _read_contact(agent.portal, contact_id).address if earlier is None else ""
     with _in_words():
-        verification = services.verify_code(
+        checked = verify_code(
             portal_id=agent.portal.id,
             contact_id=contact_id,
             address=address,
@@ -177,7 +189,7 @@ def verify(
             actor=agent.actor,
             now=now,
         )
-    return verification, _overview(agent, contact_id, now)
+    return checked, _overview(agent, contact_id, now)
 
 
 def locked_for(*, agent: Agent, contact_id: int, now: dt.datetime) -> int:
@@ -236,7 +248,7 @@ def reveal(*, agent: Agent, contact_id: int, idempotency_key: str, why: str, now
     return _overview(agent, contact_id, now, revealed=code)
 
 
-def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, now: dt.datetime) -> OneTimeCode:
+def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, now: dt.datetime) -> IssuedCode:
     request_key = _request_key(idempotency_key)
     # A repeated request is answered from memory, whether HubSpot answers or not.
     is_known = OneTimeCode.objects.filter(portal=agent.portal, request_key=request_key).exists()
@@ -248,7 +260,7 @@ def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, 
         raise Refused(Reason.RATE_LIMITED, message, retry_after=_seconds(locked_until, now))
     contact = _Contact() if is_known else _read_contact(agent.portal, contact_id)
     with _in_words(now):
-        issued = services.issue_code(
+        issued = issue_code(
             portal_id=agent.portal.id,
             contact_id=contact_id,
             address=contact.address,
@@ -311,18 +323,18 @@ class _in_words:  # noqa: N801 (reads as a statement)
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
         match error:
-            case services.NotConnected():
+            case NotInstalled():
                 raise Refused(Reason.NOT_CONNECTED, _RECONNECT) from None
-            case services.MissingAddress():
+            case MissingAddress():
                 message = "The contact has no e-mail address. Fill it in, then try again."
                 raise Refused(Reason.MISSING_EMAIL, message) from None
-            case services.InvalidAddress():
+            case InvalidAddress():
                 message = "The contact's e-mail address is not one. Correct it, then try again."
                 raise Refused(Reason.MISSING_EMAIL, message) from None
-            case services.RequestKeyTaken():
+            case RequestKeyTaken():
                 message = "This idempotencyKey was used for another contact. Reload the page and try again."
                 raise Refused(Reason.INVALID_INPUT, message) from None
-            case services.RateLimited() if self._now is not None:
+            case RateLimited() if self._now is not None:
                 seconds = _seconds(error.retry_at, self._now)
                 message = f"Too many codes for this contact. Try again in {seconds} seconds."
                 raise Refused(Reason.RATE_LIMITED, message, retry_after=seconds) from None
@@ -366,8 +378,8 @@ def _describe(code: OneTimeCode, settings: OTPSettings, now: dt.datetime, *, is_
         property_status=outputs["otp_property_status"],
         delivery_status=outputs["otp_delivery_status"],
         resend_at=code.created_at + dt.timedelta(seconds=settings.resend_cooldown_seconds),
-        attempts_remaining=min(
-            services.MAXIMUM_WRONG_ATTEMPTS - code.wrong_attempts, guard.attempts_remaining(settings, now)
+        attempts_remaining=verdicts.attempts_remaining(
+            code.wrong_attempts, of_the_contact=guard.attempts_remaining(settings.wrong_attempts_limit, now)
         ),
     )
 

@@ -133,8 +133,7 @@ def record(
 
 def _rows(sql: str, values: Mapping[str, object]) -> dict[int, str | None]:
     def work() -> dict[int, str | None]:
-        done = database.execute(sql, values)
-        return {} if done.description is None else {row.id: row.objection for row in done.fetchall()}
+        return {row.id: row.objection for row in database.execute(sql, values)}
 
     return database.in_the_end(work, seconds=_RECONNECTING_SECONDS)
 

@@ -55,7 +55,7 @@ def _request(contacts: Sequence[Contact], now: dt.datetime) -> None:
     )
     # Locked first, as by everything that concerns a contact's codes; in one order, so that nobody waits in a circle.
     guards = ContactGuard.objects.filter(_of(contacts)).order_by("portal_id", "contact_id").select_for_update()
-    # Whoever read the codes before this begins again (otp.services.contact).
+    # Whoever read the codes before this begins again (otp.contact.ledger).
     ContactGuard.objects.filter(id__in=[guard.pk for guard in guards]).update(version=F("version") + 1)
     # What somebody holds at this moment is skipped rather than waited for: the sweep that ends it, or the worker that
     # writes down its outcome, and finds the code ended when it looks again.

@@ -18,9 +18,9 @@ from hubspot_integration.oauth import NotConnected
 from hubspot_integration.transport import HubSpotError
 from opsagent import addresses
 from opsagent.quoting import quoted
+from otp.contact.order import COMPLETION_SCOPE
 from otp.models import DAY_IN_MINUTES, TEXT_LIMIT, EmailTexts, OTPSettings
 from otp.property_choice import address_refusal, refusal, remark
-from otp.services import COMPLETION_SCOPE
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[OTPSettings]

@@ -6,7 +6,7 @@ that only the product itself writes are plain, and rows that come with a code le
 
 import datetime as dt
 import secrets
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import uuid_utils.compat as uuids
@@ -209,7 +209,29 @@ class EmailTexts(models.Model):
         return f"texts of portal {self.portal_id} in {self.language}"
 
 
-class ContactGuard(models.Model):
+class _HasBudget(Protocol):
+    @property
+    def wrong_attempts(self) -> int: ...
+    @property
+    def locked_until(self) -> dt.datetime | None: ...
+    def is_locked(self, now: dt.datetime) -> bool: ...
+
+
+class GuessBudget:
+    """How many wrong answers a contact may still give, whatever codes are made: the same for rows and plain values."""
+
+    __slots__ = ()
+
+    def is_locked(self: _HasBudget, now: dt.datetime) -> bool:
+        """Whether the contact is locked at `now`: then nothing that is submitted is compared with a code."""
+        return self.locked_until is not None and self.locked_until > now
+
+    def attempts_remaining(self: _HasBudget, limit: int, now: dt.datetime) -> int:
+        """Return how many wrong answers the contact has left over all codes, where `limit` of them lock it."""
+        return 0 if self.is_locked(now) else max(0, limit - self.wrong_attempts)
+
+
+class ContactGuard(GuessBudget, models.Model):
     """The row that is locked first by whatever changes one contact's codes: it puts them in one line.
 
     It also holds the contact's guess budget, which a new code does not refill: `wrong_attempts` since the last
@@ -237,32 +259,6 @@ class ContactGuard(models.Model):
     def __str__(self) -> str:
         return f"guard {self.pk}"
 
-    def is_locked(self, now: dt.datetime) -> bool:
-        """Whether nothing that the contact submits at `now` is compared with a code."""
-        return self.locked_until is not None and self.locked_until > now
-
-    def attempts_remaining(self, settings: OTPSettings, now: dt.datetime) -> int:
-        """Return how many wrong answers the contact has left, over all codes."""
-        return 0 if self.is_locked(now) else max(0, settings.wrong_attempts_limit - self.wrong_attempts)
-
-    def count_wrong_attempt(self, settings: OTPSettings, now: dt.datetime) -> bool:
-        """Use up one guess; with the last one lock the contact, each time for twice as long. Return whether it did."""
-        self.wrong_attempts += 1
-        if self.wrong_attempts >= settings.wrong_attempts_limit:
-            minutes = min(settings.lock_minutes * 2**self.lock_count, settings.longest_lock_minutes)
-            self.locked_until = now + dt.timedelta(minutes=minutes)
-            self.lock_count += 1
-            self.wrong_attempts = 0
-            return True
-        return False
-
-    def refill(self) -> bool:
-        """Give the whole budget back. Return whether anything was missing."""
-        if not (self.wrong_attempts or self.lock_count):
-            return False
-        self.wrong_attempts, self.lock_count, self.locked_until = 0, 0, None
-        return True
-
 
 class Source(models.TextChoices):
     """What asked for a code, or for a check of one."""
@@ -282,6 +278,40 @@ class EndReason(models.TextChoices):
     ERASED = "erased"
 
 
+class _HasLife(Protocol):
+    @property
+    def expires_at(self) -> dt.datetime: ...
+    @property
+    def ended_at(self) -> dt.datetime | None: ...
+
+
+class _HasEnd(Protocol):
+    @property
+    def expires_at(self) -> dt.datetime: ...
+    @property
+    def end_reason(self) -> str | None: ...
+
+
+class Life:
+    """When a code is accepted: the same for rows and plain values."""
+
+    __slots__ = ()
+
+    def is_live(self: _HasLife, now: dt.datetime) -> bool:
+        """Whether the code would be accepted at `now`."""
+        return self.ended_at is None and self.expires_at > now
+
+    def was_live(self: _HasLife, at: dt.datetime) -> bool:
+        """Whether the code was accepted at `at`, as far as is known by now."""
+        return (self.ended_at is None or self.ended_at > at) and self.expires_at > at
+
+    def end_reason_at(self: _HasEnd, now: dt.datetime) -> EndReason | None:
+        """Return why the code is not accepted at `now`, or None; its time may be over before anybody wrote that down."""
+        if self.end_reason is not None:
+            return EndReason(self.end_reason)
+        return None if self.expires_at > now else EndReason.EXPIRED
+
+
 class OneTimeCodeQuerySet(models.QuerySet["OneTimeCode"]):
     """Queries over codes."""
 
@@ -290,16 +320,18 @@ class OneTimeCodeQuerySet(models.QuerySet["OneTimeCode"]):
         return self.filter(ended_at__isnull=True, expires_at__gt=now)
 
     def end(self, reason: EndReason, at: dt.datetime, *, clear_property: bool = False) -> int:
-        """End codes and wipe their encrypted values; return how many. The digests stay, to tell late answers apart.
+        """End codes; return how many. The database wipes the encrypted values of whatever ends (migration 0004).
+
+        The digests stay, to tell late answers apart.
 
         `clear_property` (of used codes only) records that the contact property is to hold them no longer.
         """
         return self.filter(ended_at__isnull=True).update(
-            ended_at=at, end_reason=reason, code=None, first_name=None, clears_property_on_success=clear_property
+            ended_at=at, end_reason=reason, clears_property_on_success=clear_property
         )
 
 
-class OneTimeCode(models.Model):
+class OneTimeCode(Life, models.Model):
     """One code for one contact and one address. Its primary key is the reference that people see."""
 
     id = models.UUIDField(primary_key=True, default=new_reference, editable=False, verbose_name="reference")
@@ -370,20 +402,6 @@ class OneTimeCode(models.Model):
     def recipient(self) -> str:
         """The address as people write it: the domain in letters, not in the ASCII that mail systems speak."""
         return addresses.for_people(self.address)
-
-    def is_live(self, now: dt.datetime) -> bool:
-        """Whether the code would be accepted at `now`."""
-        return self.ended_at is None and self.expires_at > now
-
-    def end_reason_at(self, now: dt.datetime) -> EndReason | None:
-        """Return why the code is not accepted at `now`, or None; its time may be over before anybody wrote that down."""
-        if self.end_reason is not None:
-            return EndReason(self.end_reason)
-        return None if self.expires_at > now else EndReason.EXPIRED
-
-    def was_live(self, at: dt.datetime) -> bool:
-        """Whether the code was accepted at `at`, as far as is known by now."""
-        return (self.ended_at is None or self.ended_at > at) and self.expires_at > at
 
 
 class ChannelName(models.TextChoices):
@@ -577,7 +595,7 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """Something that was done or seen. Written by `otp.audit` and by nobody else; never changed, never a code.
+    """Something that was done or seen; never changed, never a code. Written by `otp.audit` and documents of `otp.contact`.
 
     `contact` is the pseudonym that the contact's guard maps to a HubSpot contact, for as long as the guard exists.
     """

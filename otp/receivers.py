@@ -16,8 +16,8 @@ from hubspot_integration.signals import contacts_deleted, feature_refused, porta
 from hubspot_integration.transport import HubSpotError
 from otp import audit, delivery_rows, erasure, mail_status, notices, tasks
 from otp.audit import Action, ActorKind
+from otp.contact.order import COMPLETION_SCOPE
 from otp.models import OTPSettings
-from otp.services import COMPLETION_SCOPE
 
 log = structlog.get_logger(__name__)
 

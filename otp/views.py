@@ -22,8 +22,9 @@ from hubspot_integration.client import ContactProperty
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, PortalMember
 from hubspot_integration.transport import HubSpotError
 from opsagent import addresses
-from otp import members, notices, policy, portal_settings, services
+from otp import members, notices, policy, portal_settings
 from otp.codes import CodeType
+from otp.contact.verdicts import MAXIMUM_WRONG_ATTEMPTS
 from otp.forms import PolicyForm, SettingsForm
 from otp.models import OTPSettings, ResendPolicy
 from otp.portal_settings import ChangedMeanwhile
@@ -283,7 +284,7 @@ def _assessment(otp_settings: OTPSettings) -> policy.Assessment:
             expiry_minutes=otp_settings.expiry_minutes,
             keeps_older_codes=otp_settings.resend_policy == ResendPolicy.KEEP_BOTH,
             sends_email=otp_settings.send_email,
-            attempts_per_code=services.MAXIMUM_WRONG_ATTEMPTS,
+            attempts_per_code=MAXIMUM_WRONG_ATTEMPTS,
             attempts_per_contact=otp_settings.wrong_attempts_limit,
             lock_minutes=otp_settings.lock_minutes,
             longest_lock_minutes=otp_settings.longest_lock_minutes,

@@ -4,9 +4,10 @@ import datetime as dt
 import enum
 from collections.abc import Iterable
 from typing import Final, Protocol
+from uuid import UUID
 
 from hubspot_integration.workflow_actions import epoch_milliseconds
-from otp.models import ChannelName, DeliveryStatus, OneTimeCode
+from otp.models import ChannelName, DeliveryStatus
 
 
 class OTPError(enum.StrEnum):
@@ -34,6 +35,32 @@ _DONE: Final = {ChannelName.CONTACT_PROPERTY: "written", ChannelName.EMAIL: "sen
 _ENDED: Final = "The code has ended. Generate a new one."
 
 
+class HasLife(Protocol):
+    """As much of a code as the outputs tell."""
+
+    @property
+    def id(self) -> UUID:
+        """What people see of it."""
+
+    @property
+    def code(self) -> str | None:
+        """The code itself; None once it has been wiped."""
+
+    @property
+    def outputs_code(self) -> bool:
+        """Whether later workflow steps get to see it."""
+
+    @property
+    def expires_at(self) -> dt.datetime:
+        """When it stops being accepted."""
+
+    def is_live(self, now: dt.datetime) -> bool:
+        """Whether it would be accepted at `now`."""
+
+    def was_live(self, at: dt.datetime) -> bool:
+        """Whether it was accepted at `at`."""
+
+
 class HasStatus(Protocol):
     """As much of a delivery as its outcome."""
 
@@ -47,7 +74,7 @@ class HasStatus(Protocol):
 
 
 def outputs_of(
-    code: OneTimeCode, deliveries: Iterable[HasStatus], now: dt.datetime, *, answered_at: dt.datetime | None = None
+    code: HasLife, deliveries: Iterable[HasStatus], now: dt.datetime, *, answered_at: dt.datetime | None = None
 ) -> dict[str, str]:
     """Return every output of the action for a code: the code itself only while it is live, and only if wanted.
 

@@ -7,12 +7,21 @@ from typing import Any, Final
 
 from hubspot_integration import workflow_actions
 from hubspot_integration.workflow_actions import Execution
-from otp import codes, services
+from otp import codes
 from otp.codes import CodeType
+from otp.contact.issuing import issue_code
+from otp.contact.order import (
+    InvalidAddress,
+    Limit,
+    MissingAddress,
+    NotInstalled,
+    Overrides,
+    RateLimited,
+    RequestKeyTaken,
+)
 from otp.counts import CODES_REFUSED
 from otp.endpoints import workflow_action
 from otp.endpoints.workflow_action import InvalidInput, WorkflowAction
-from otp.services import Limit, Overrides, RateLimited
 from otp.workflow_outputs import OTPError, failure, outputs_of
 
 # The step waits a little longer than its code lives: our own completion at expiry comes first.
@@ -27,7 +36,7 @@ class GenerateOTPAction(WorkflowAction):
     def answer(self, execution: Execution, now: dt.datetime) -> dict[str, Any]:  # noqa: PLR0911 (one return per answer)
         """Translate in, issue, translate out."""
         try:
-            issued = services.issue_code(
+            issued = issue_code(
                 portal_id=execution.portal_id,
                 contact_id=execution.object_id,
                 address=workflow_action.text(execution.inputs, "email", "Email Property"),
@@ -41,23 +50,23 @@ class GenerateOTPAction(WorkflowAction):
                 actor=workflow_action.actor(execution),
                 now=now,
             )
-        except services.NotConnected:
+        except NotInstalled:
             return _failed(OTPError.NOT_CONNECTED, _INSTALL)
         except InvalidInput as error:
             if workflow_action.is_connected(execution):
                 return _failed(OTPError.INVALID_INPUT, str(error))
             return _failed(OTPError.NOT_CONNECTED, _INSTALL)
-        except services.MissingAddress:
+        except MissingAddress:
             return _failed(
                 OTPError.MISSING_EMAIL,
                 "The contact has no value in the Email Property. Fill it in, or pick another property in this step.",
             )
-        except services.InvalidAddress:
+        except InvalidAddress:
             return _failed(
                 OTPError.INVALID_INPUT,
                 "Email Property does not hold an e-mail address. Correct it on the contact, or pick another property.",
             )
-        except services.RequestKeyTaken:
+        except RequestKeyTaken:
             return _failed(OTPError.INVALID_INPUT, "This callbackId was used for another contact. Send a new one.")
         except RateLimited as limited:
             return _failed(OTPError.RATE_LIMITED, _too_many(limited, now))

@@ -9,11 +9,11 @@ import structlog
 
 from hubspot_integration import workflow_actions
 from hubspot_integration.workflow_actions import Execution, epoch_milliseconds
-from otp import services
+from otp.contact.order import Checked, InvalidAddress, MissingAddress, NotInstalled, RequestKeyTaken
+from otp.contact.verifying import verify_code
 from otp.counts import CHECKS_REFUSED
 from otp.endpoints import workflow_action
 from otp.endpoints.workflow_action import InvalidInput, WorkflowAction
-from otp.models import Verification
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ class VerifyOTPAction(WorkflowAction):
         """Translate in, verify, translate out."""
         inputs = execution.inputs
         try:
-            verification = services.verify_code(
+            checked = verify_code(
                 portal_id=execution.portal_id,
                 contact_id=execution.object_id,
                 address=workflow_action.text(inputs, "email", "Email Property"),
@@ -46,26 +46,26 @@ class VerifyOTPAction(WorkflowAction):
                 actor=workflow_action.actor(execution),
                 now=now,
             )
-        except services.NotConnected:
+        except NotInstalled:
             return _failed(execution, NoCheck.NOT_CONNECTED, _NOT_INSTALLED)
         except InvalidInput as error:
             if workflow_action.is_connected(execution):
                 return _failed(execution, NoCheck.INVALID_INPUT, str(error))
             return _failed(execution, NoCheck.NOT_CONNECTED, _NOT_INSTALLED)
-        except (services.MissingAddress, services.InvalidAddress):
+        except (MissingAddress, InvalidAddress):
             return _failed(execution, NoCheck.INVALID_INPUT, "Email Property does not hold an e-mail address.")
-        except services.RequestKeyTaken:
+        except RequestKeyTaken:
             return _failed(execution, NoCheck.INVALID_INPUT, "This callbackId was used for another contact.")
-        return workflow_actions.succeeded(outputs_of(verification))
+        return workflow_actions.succeeded(outputs_of(checked))
 
 
-def outputs_of(verification: Verification) -> dict[str, str]:
+def outputs_of(checked: Checked) -> dict[str, str]:
     """Return every output of the action for a check that came to a decision."""
-    verified_at = verification.verified_at
+    verified_at = checked.verified_at
     return {
-        "otp_result": verification.result,
-        "otp_reason": verification.reason,
-        "otp_attempts_remaining": str(verification.attempts_remaining),
+        "otp_result": checked.result,
+        "otp_reason": checked.reason,
+        "otp_attempts_remaining": str(checked.attempts_remaining),
         "otp_verified_at": epoch_milliseconds(verified_at) if verified_at else "",
     }
 

@@ -16,10 +16,11 @@ from django.utils import timezone
 from hubspot_integration import client
 from hubspot_integration.models import OAuthGrant, Portal, RefusedFeature
 from opsagent import broker
-from otp import delivery, delivery_rows, services, tasks
+from otp import delivery, delivery_rows, tasks
 from otp.audit import Actor, ActorKind
+from otp.contact.issuing import issue_code
+from otp.contact.order import COMPLETION_DELAY, Issued, Overrides
 from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, DeliveryStatus, EndReason, OneTimeCode, Source
-from otp.services import Issued, Overrides
 from sandbox.local.waiting import eventually
 from tests.hubspot import HubSpot
 
@@ -51,7 +52,12 @@ def issue(portal: Portal, contact_id: int, key: str = "", **changes: Any) -> Iss
         "now": now,
         **changes,
     }
-    return services.issue_code(**arguments)
+    return issue_code(**arguments)
+
+
+def issued_code(portal: Portal, contact_id: int, key: str = "", **changes: Any) -> OneTimeCode:
+    """Issue a code and return its row."""
+    return OneTimeCode.objects.get(pk=issue(portal, contact_id, key, **changes).code.id)
 
 
 def drain(portal: Portal, channel: ChannelName) -> delivery.Progress:
@@ -105,8 +111,8 @@ def test_it_mails_many_codes_over_one_connection(hubspot: HubSpot) -> None:
     assert len({mail["connectionId"] for mail in mails}) == 1
     by_recipient = {mail["recipients"][0]: mail for mail in mails}
     assert len(mails) == len(by_recipient) == 20
-    for one in issued:
-        mail = by_recipient[one.code.address]
+    for contact_id, one in enumerate(issued, start=1):
+        mail = by_recipient[f"contact{contact_id}@example.com"]
         assert one.code.code
         assert one.code.code in mail["text"]
         assert one.code.code in mail["html"]
@@ -125,8 +131,8 @@ def test_it_completes_the_step_when_everything_has_settled(hubspot: HubSpot) -> 
         assert completion.next_attempt_at == one.code.expires_at
         progress = drain(portal, ChannelName.EMAIL)
         (completion,) = rows(ChannelName.WORKFLOW_COMPLETION)
-        assert completion.next_attempt_at == start + services.COMPLETION_DELAY
-        assert progress.due_later == {ChannelName.WORKFLOW_COMPLETION: start + services.COMPLETION_DELAY}
+        assert completion.next_attempt_at == start + COMPLETION_DELAY
+        assert progress.due_later == {ChannelName.WORKFLOW_COMPLETION: start + COMPLETION_DELAY}
     with time_machine.travel(start + dt.timedelta(seconds=2.1)):
         drain(portal, ChannelName.WORKFLOW_COMPLETION)
     (stray,) = hubspot.get("/strays")["completions"]
@@ -200,7 +206,7 @@ def test_it_tries_again_when_hubspot_is_in_trouble(
     contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     one = issue(portal, contact_id)
     hubspot.fault("contacts.batch_update", times=1, **fault)
-    start = one.code.created_at + dt.timedelta(seconds=1)
+    start = made_at(one) + dt.timedelta(seconds=1)
     with time_machine.travel(start, tick=False):
         progress = drain(portal, ChannelName.CONTACT_PROPERTY)
     (row,) = rows(ChannelName.CONTACT_PROPERTY)
@@ -334,17 +340,22 @@ def test_it_completes_once_when_both_siblings_settle_at_the_same_moment(hubspot:
     assert Delivery.objects.due(soon).filter(channel=ChannelName.WORKFLOW_COMPLETION).count() == 10
 
 
+def made_at(one: Issued) -> dt.datetime:
+    """Return when a code was made."""
+    return OneTimeCode.objects.get(id=one.code.id).created_at
+
+
 def confirm(portal: Portal, one: Issued, *, later: dt.timedelta) -> None:
     """Complete a code's step, then confirm it `later`."""
-    with time_machine.travel(one.code.created_at, tick=False) as clock:
+    with time_machine.travel(made_at(one), tick=False) as clock:
         for channel in (ChannelName.CONTACT_PROPERTY, ChannelName.EMAIL):
             drain(portal, channel)
         clock.shift(dt.timedelta(seconds=3))
         drain(portal, ChannelName.WORKFLOW_COMPLETION)
     (confirmation,) = rows(ChannelName.WORKFLOW_CONFIRMATION)
     assert confirmation.next_attempt_at is not None
-    assert 55 < (confirmation.next_attempt_at - one.code.created_at).total_seconds() < 70
-    with time_machine.travel(one.code.created_at + later):
+    assert 55 < (confirmation.next_attempt_at - made_at(one)).total_seconds() < 70
+    with time_machine.travel(made_at(one) + later):
         tasks.end_expired()
         drain(portal, ChannelName.WORKFLOW_CONFIRMATION)
     (confirmation,) = rows(ChannelName.WORKFLOW_CONFIRMATION)
@@ -481,7 +492,7 @@ def test_a_message_that_gets_no_answer_does_not_stop_the_others(hubspot: HubSpot
 def test_it_does_not_mail_a_code_that_expires_while_its_batch_is_sent(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
     issued = [issue(portal, contact_id) for contact_id in (1, 2)]
-    OneTimeCode.objects.filter(pk=issued[1].code.pk).update(expires_at=timezone.now() + dt.timedelta(seconds=1))
+    OneTimeCode.objects.filter(pk=issued[1].code.id).update(expires_at=timezone.now() + dt.timedelta(seconds=1))
     hubspot.fault("smtp.rcpt", "slow", seconds=1.5, match="contact1@")
     drain(portal, ChannelName.EMAIL)
     assert [(row.status, row.error) for row in rows(ChannelName.EMAIL)] == [("sent", ""), ("failed", "expired")]
@@ -539,10 +550,10 @@ def test_it_writes_what_became_of_every_delivery_into_the_audit_log(hubspot: Hub
         drain(portal, channel)
     events = AuditEvent.objects.filter(action="delivery_settled")
     assert {(event.reference, event.detail["channel"], event.detail["outcome"]) for event in events} == {
-        (one.code.pk, "contact_property", "sent"),
-        (one.code.pk, "email", "sent"),
-        (lost.code.pk, "contact_property", "failed"),
-        (lost.code.pk, "email", "sent"),
+        (one.code.id, "contact_property", "sent"),
+        (one.code.id, "email", "sent"),
+        (lost.code.id, "contact_property", "failed"),
+        (lost.code.id, "email", "sent"),
     }
     guard = ContactGuard.objects.get(portal=portal, contact_id=contact_id)
-    assert {event.contact for event in events.filter(reference=one.code.pk)} == {guard.pseudonym}
+    assert {event.contact for event in events.filter(reference=one.code.id)} == {guard.pseudonym}

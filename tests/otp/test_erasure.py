@@ -11,8 +11,10 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import activity, audit, card, erasure, services, tasks
+from otp import activity, audit, card, erasure, tasks
 from otp.audit import Action, Actor, ActorKind
+from otp.contact.order import COMPLETION_DELAY, Checked
+from otp.contact.verifying import verify_code
 from otp.models import (
     AuditEvent,
     AuditNote,
@@ -25,7 +27,6 @@ from otp.models import (
     OneTimeCode,
     OTPSettings,
     Source,
-    Verification,
     VerificationReason,
 )
 from sandbox.local import servers
@@ -45,8 +46,8 @@ def delete_contact(portal: Portal, contact_id: int = CONTACT) -> None:
     assert post_signed("/hubspot/webhooks", [event]).status_code == 200
 
 
-def verify(portal: Portal, submitted: str, key: str, contact_id: int = CONTACT) -> Verification:
-    return services.verify_code(
+def verify(portal: Portal, submitted: str, key: str, contact_id: int = CONTACT) -> Checked:
+    return verify_code(
         portal_id=portal.id,
         contact_id=contact_id,
         address=f"contact{contact_id}@example.com",
@@ -137,14 +138,14 @@ def test_a_step_that_waits_is_completed_as_failed_before_the_rows_go(hubspot: Hu
         }
         tasks.erase_contacts()
         assert OneTimeCode.objects.exists()
-    with time_machine.travel(start + services.COMPLETION_DELAY):
+    with time_machine.travel(start + COMPLETION_DELAY):
         drain(portal, ChannelName.WORKFLOW_COMPLETION)
         tasks.erase_contacts()
     (stray,) = hubspot.get("/strays")["completions"]
     outputs = stray["outputFields"]
     assert (outputs["otp_status"], outputs["otp_error"], outputs["otp_code"]) == ("failed", "expired", "")
     assert outputs["hs_execution_state"] == "FAIL_CONTINUE"
-    with time_machine.travel(start + services.COMPLETION_DELAY + 2 * erasure.SETTLING):
+    with time_machine.travel(start + COMPLETION_DELAY + 2 * erasure.SETTLING):
         tasks.erase_contacts()
     assert not OneTimeCode.objects.exists()
     assert not Delivery.objects.exists()
@@ -170,7 +171,7 @@ def test_a_contact_that_comes_back_is_a_new_one(portal: Portal) -> None:
     delete_contact(portal)
     again = issue(portal, CONTACT, "restored", callback_id=None, now=timezone.now() + dt.timedelta(seconds=1))
     tasks.erase_contacts()
-    assert OneTimeCode.objects.get() == again.code
+    assert OneTimeCode.objects.get().id == again.code.id
     assert again.code.code is not None
     with time_machine.travel(timezone.now() + dt.timedelta(seconds=2)):
         assert verify(portal, again.code.code, "right").reason == VerificationReason.VERIFIED

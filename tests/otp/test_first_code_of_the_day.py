@@ -9,9 +9,9 @@ import time_machine
 from django.db import connection, transaction
 
 from hubspot_integration.models import OAuthGrant, Portal
-from otp import services
+from otp.contact import ledger
+from otp.contact.ledger import lock_contact
 from otp.models import ContactGuard, Delivery, OneTimeCode, OTPSettings
-from otp.services import issuing
 from tests import factories
 from tests.concurrently import at_once, until_somebody_waits_for_a_lock
 from tests.generating import error, execution, generate, limit, outputs
@@ -32,7 +32,7 @@ def met(portal: Portal) -> Portal:
 
 
 def test_it_is_made_without_reading_first(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(issuing, "_read", lambda _: pytest.fail("It was read first."))
+    monkeypatch.setattr(ledger, "read_for_order", lambda _: pytest.fail("It was read first."))
     assert error(generate(portal)) == ""
     with time_machine.travel(dt.datetime.now(dt.UTC) + dt.timedelta(days=1, seconds=1)):
         assert error(generate(portal)) == ""
@@ -155,7 +155,7 @@ def test_it_waits_for_whoever_was_first_and_counts_that_code(portal: Portal, *, 
 
     thread = threading.Thread(target=ask)
     with transaction.atomic():
-        services.lock_contact(portal_id=portal.id, contact_id=904)
+        lock_contact(portal_id=portal.id, contact_id=904)
         factories.OneTimeCodeFactory.create(portal=portal, contact_id=904)
         thread.start()
         until_somebody_waits_for_a_lock()

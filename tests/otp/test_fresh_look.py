@@ -16,7 +16,7 @@ from hubspot_integration.models import OAuthGrant, Portal
 from otp import erasure
 from otp.models import ChannelName, Delivery, DeliveryStatus, OneTimeCode
 from tests.hubspot import HubSpot, eventually
-from tests.otp.test_delivery import BOTH, drain, issue, rows
+from tests.otp.test_delivery import BOTH, drain, issue, issued_code, rows
 from tests.otp.test_property_clearing import verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,7 +65,7 @@ def test_it_does_not_mail_what_ended_while_its_batch_was_on_its_way(
     hubspot: HubSpot, end: Callable[[Portal, OneTimeCode], None]
 ) -> None:
     portal = hubspot.connect(**BOTH)
-    first, second = (issue(portal, contact).code for contact in (1, 2))
+    first, second = (issued_code(portal, contact) for contact in (1, 2))
     held = hubspot.fault("smtp.rcpt", "hold", match="contact1@")
     worker = in_thread(lambda: drain(portal, ChannelName.EMAIL))
     eventually(lambda: hubspot.fired(held))
@@ -81,7 +81,7 @@ def test_it_does_not_mail_what_ended_while_its_batch_was_on_its_way(
 
 def test_it_does_not_mail_an_address_that_bounced_meanwhile(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**{**BOTH, "resend_policy": "keep_both"})
-    earlier = issue(portal, 2, "earlier").code
+    earlier = issued_code(portal, 2, "earlier")
     drain(portal, ChannelName.EMAIL)
     issue(portal, 1)
     issue(portal, 2)
@@ -113,7 +113,7 @@ def test_it_does_not_write_what_ended_while_the_token_was_refreshed(
 ) -> None:
     portal = hubspot.connect(**BOTH)
     contacts = [contact["contactId"] for contact in hubspot.contacts(portal.id, 2)]
-    first, second = (issue(portal, contact).code for contact in contacts)
+    first, second = (issued_code(portal, contact) for contact in contacts)
     held = wait_for_a_token(hubspot, portal, early=early)
     worker = in_thread(lambda: drain(portal, ChannelName.CONTACT_PROPERTY))
     eventually(lambda: hubspot.fired(held))
@@ -127,7 +127,7 @@ def test_it_does_not_write_what_ended_while_the_token_was_refreshed(
 def test_it_does_not_write_what_ended_before_the_call_on_the_lenient_version(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**BOTH)
     contact = hubspot.contacts(portal.id)[0]["contactId"]
-    code = issue(portal, contact).code
+    code = issued_code(portal, contact)
     body = {"status": "error", "category": "VALIDATION_ERROR", "message": "Lead status is required"}
     held = hubspot.fault("contacts.batch_update", "hold", match="2026-09")
     hubspot.fault("contacts.batch_update", "status", status=400, body=json.dumps(body), match="2026-09")
@@ -142,7 +142,7 @@ def test_it_does_not_write_what_ended_before_the_call_on_the_lenient_version(hub
 @pytest.mark.parametrize("early", [False, True])
 def test_it_gives_no_code_that_ended_while_the_token_was_refreshed_to_a_workflow(hubspot: HubSpot, early: bool) -> None:
     portal = hubspot.connect(**{**BOTH, "store_in_property": False})
-    code = issue(portal, 1).code
+    code = issued_code(portal, 1)
     drain(portal, ChannelName.EMAIL)
     held = wait_for_a_token(hubspot, portal, early=early)
     with time_machine.travel(timezone.now() + dt.timedelta(seconds=3)):
@@ -158,7 +158,7 @@ def test_it_gives_no_code_that_ended_while_the_token_was_refreshed_to_a_workflow
 
 def test_it_confirms_without_a_code_that_ended_while_the_token_was_refreshed(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**{**BOTH, "store_in_property": False})
-    code = issue(portal, 1).code
+    code = issued_code(portal, 1)
     drain(portal, ChannelName.EMAIL)
     start = timezone.now()
     with time_machine.travel(start + dt.timedelta(seconds=3)):

@@ -12,7 +12,7 @@ from opsagent import broker
 from otp import delivery, tasks
 from otp.models import ChannelName, Delivery, DeliveryStatus, EndReason, OneTimeCode, OTPSettings, ResendPolicy
 from tests.hubspot import HubSpot, eventually
-from tests.otp.test_delivery import drain, issue
+from tests.otp.test_delivery import drain, issued_code
 from tests.otp.test_property_clearing import contact_of, verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,7 +23,7 @@ WORKERS = (ChannelName.CONTACT_PROPERTY, ChannelName.PROPERTY_CLEARING, getattr(
 
 
 def make(portal: Portal, contact: int, key: str) -> OneTimeCode:
-    return issue(portal, contact, key, callback_id=None).code
+    return issued_code(portal, contact, key, callback_id=None)
 
 
 def settle(portal: Portal, *, seconds: float) -> None:

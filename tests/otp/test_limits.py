@@ -11,11 +11,11 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import services
 from otp.audit import Actor, ActorKind
+from otp.contact.issuing import issue_code
+from otp.contact.order import Issued, Limit, Overrides, RateLimited
 from otp.endpoints.generate_otp_action import _in_words
 from otp.models import EndReason, OneTimeCode, OTPSettings, Source
-from otp.services import Issued, Limit, Overrides, RateLimited
 from tests import factories
 from tests.concurrently import at_once
 from tests.generating import PATH, error, execution, generate, limit
@@ -27,7 +27,7 @@ _numbers = itertools.count()
 
 def issue(portal: Portal, now: dt.datetime, *, source: Source = Source.CARD, contact_id: int = 904) -> Issued:
     """Issue a code as the card does."""
-    return services.issue_code(
+    return issue_code(
         portal_id=portal.id,
         contact_id=contact_id,
         address="ada@example.com",

@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from emails.languages import stock_texts
 from hubspot_integration.models import Portal
-from otp import codes, delivery, mail, services
+from otp import codes, delivery, mail
 from otp.audit import Action, Actor, ActorKind
+from otp.contact.issuing import issue_code
+from otp.contact.order import Overrides
 from otp.models import AuditEvent, ChannelName, Delivery, DeliveryStatus, EmailTexts, OTPSettings, Source
-from otp.services import Overrides
 from tests import factories
 from tests.hubspot import HubSpot
 
@@ -31,7 +32,7 @@ def written(portal: Portal, language: str, **settings: Any) -> tuple[Any, Any]:
 
 def arrived(hubspot: HubSpot, portal: Portal, language: str = "") -> dict[str, Any]:
     """Return the mail that a contact gets."""
-    services.issue_code(
+    issue_code(
         portal_id=portal.id,
         contact_id=1,
         address="ada@example.com",
@@ -146,7 +147,7 @@ def test_it_arrives_in_the_contacts_language_from_the_portals_sender(hubspot: Hu
 def test_it_never_lets_a_setting_add_a_header(hubspot: HubSpot, field: str) -> None:
     forged: dict[str, Any] = {field: "a@acme.example\r\nBcc: eve@example.com"}
     portal = hubspot.connect(send_email=True, **forged)
-    services.issue_code(
+    issue_code(
         portal_id=portal.id,
         contact_id=1,
         address="ada@example.com",

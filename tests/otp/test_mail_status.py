@@ -13,10 +13,11 @@ from django.test import Client
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import delivery, services
+from otp import delivery
 from otp.audit import Actor, ActorKind
+from otp.contact.issuing import issue_code
+from otp.contact.order import Overrides
 from otp.models import ChannelName, Delivery, DeliveryStatus, OneTimeCode, OTPSettings, Source
-from otp.services import Overrides
 from tests.hubspot import HubSpot
 
 pytestmark = [
@@ -37,7 +38,7 @@ def _secret(settings: Any) -> None:
 def issue(
     portal: Portal, contact_id: int = 1, address: str = "ada@example.com", now: dt.datetime | None = None
 ) -> OneTimeCode:
-    issued = services.issue_code(
+    issued = issue_code(
         portal_id=portal.id,
         contact_id=contact_id,
         address=address,
@@ -51,7 +52,7 @@ def issue(
         overrides=Overrides(),
         now=now or timezone.now(),
     )
-    return OneTimeCode.objects.get(pk=issued.code.pk)
+    return OneTimeCode.objects.get(pk=issued.code.id)
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from hubspot_integration import budget
 from hubspot_integration.models import Portal
-from otp import delivery, delivery_rows, services, tasks
+from otp import delivery, delivery_rows, tasks
 from otp.audit import Actor, ActorKind
+from otp.contact.verifying import verify_code
 from otp.models import ChannelName, Delivery, DeliveryStatus, EndReason, OneTimeCode, OTPSettings, ResendPolicy, Source
 from tests.hubspot import HubSpot
 from tests.otp.test_delivery import drain, issue
@@ -28,7 +29,7 @@ def write(portal: Portal, contact_id: int, key: str = "", **changes: Any) -> One
     """Issue a code and write it."""
     one = issue(portal, contact_id, key, callback_id=None, **changes)
     drain(portal, ChannelName.CONTACT_PROPERTY)
-    return one.code
+    return OneTimeCode.objects.get(id=one.code.id)
 
 
 def clear(portal: Portal) -> list[tuple[str, str]]:
@@ -219,7 +220,7 @@ def test_a_deleted_contact_needs_no_clearing(hubspot: HubSpot) -> None:
 
 
 def verify(portal: Portal, contact_id: int, code: OneTimeCode, *, clear_property: bool = False) -> None:
-    services.verify_code(
+    verify_code(
         portal_id=portal.id,
         contact_id=contact_id,
         address=code.address,

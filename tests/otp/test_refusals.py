@@ -15,7 +15,7 @@ from hubspot_integration.transport import HubSpotError
 from opsagent import broker
 from otp.models import ChannelName, Delivery, DeliveryStatus
 from tests.hubspot import HubSpot, eventually
-from tests.otp.test_delivery import BOTH, drain, issue, rows
+from tests.otp.test_delivery import BOTH, drain, issue, issued_code, rows
 from tests.otp.test_fresh_look import in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,7 +49,7 @@ def later(portal: Portal, channel: ChannelName, *, seconds: int) -> None:
 def test_a_passing_refusal_delays_deliveries_and_fails_none(hubspot: HubSpot, fault: dict[str, Any]) -> None:
     portal = hubspot.connect(**BOTH)
     contact = hubspot.contacts(portal.id)[0]["contactId"]
-    code = issue(portal, contact).code
+    code = issued_code(portal, contact)
     hubspot.fault("contacts.batch_update", "status", **fault)
     drain(portal, ChannelName.CONTACT_PROPERTY)
     assert [row.status for row in rows(ChannelName.CONTACT_PROPERTY)] == [DeliveryStatus.PENDING]
@@ -72,7 +72,7 @@ def test_steps_are_completed_after_a_passing_refusal(hubspot: HubSpot, fault: di
 def test_a_refusal_is_looked_into_with_growing_steps_within_two_minutes(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**{**BOTH, "send_email": False})
     contact = hubspot.contacts(portal.id)[0]["contactId"]
-    code = issue(portal, contact).code
+    code = issued_code(portal, contact)
     code.__class__.objects.filter(pk=code.pk).update(expires_at=timezone.now() + dt.timedelta(hours=1))
     fault = hubspot.fault("contacts.batch_update", "status", status=403)
     start = timezone.now()
@@ -150,7 +150,7 @@ def test_a_property_that_is_back_is_written_within_two_minutes(hubspot: HubSpot)
         portal.id, name="comes_back", label="Back", description="", group="mine", group_label="Mine"
     )
     with time_machine.travel(timezone.now() + dt.timedelta(seconds=119)):
-        code = issue(portal, contact, "two").code
+        code = issued_code(portal, contact, "two")
         drain(portal, ChannelName.CONTACT_PROPERTY)
     assert hubspot.writes(portal.id, contact, "comes_back") == [code.code]
     assert told() == 1
@@ -171,6 +171,6 @@ def test_what_an_older_version_noted_is_looked_into_at_once(hubspot: HubSpot) ->
     portal = hubspot.connect(**BOTH)
     contact = hubspot.contacts(portal.id)[0]["contactId"]
     RefusedFeature.objects.create(portal=portal, feature="contacts", reason="forbidden", refused_at=timezone.now())
-    code = issue(portal, contact).code
+    code = issued_code(portal, contact)
     drain(portal, ChannelName.CONTACT_PROPERTY)
     assert hubspot.writes(portal.id, contact) == [code.code]

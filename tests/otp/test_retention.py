@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from hubspot_integration import oauth
 from hubspot_integration.models import Portal, PortalMember
-from otp import retention, services, tasks
+from otp import retention, tasks
 from otp.audit import Action, Actor, ActorKind
+from otp.contact.verifying import verify_code
 from otp.models import (
     AuditEvent,
     ContactGuard,
@@ -44,7 +45,7 @@ def live(portal: Portal, days_ago: float, contact_id: int = 904, submitted: str 
     """Issue, deliver and check a code some days ago; end it as the sweep does."""
     with time_machine.travel(ago(days_ago), tick=False):
         one = issue(portal, contact_id, f"{contact_id}-{days_ago}")
-        services.verify_code(
+        verify_code(
             portal_id=portal.id,
             contact_id=contact_id,
             address=f"contact{contact_id}@example.com",
@@ -158,7 +159,7 @@ def test_a_lock_outlives_the_records(portal: Portal) -> None:
 
 def test_checks_without_a_code_go_too(portal: Portal) -> None:
     with time_machine.travel(ago(91), tick=False):
-        verification = services.verify_code(
+        verification = verify_code(
             portal_id=portal.id,
             contact_id=904,
             address="ada@example.com",

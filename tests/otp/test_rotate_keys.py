@@ -16,10 +16,12 @@ from django.utils import timezone
 from hubspot_integration.models import OAuthGrant, Portal
 from opsagent import rotation
 from opsagent.encryption import DecryptionError
-from otp import audit, codes, services, tasks
+from otp import audit, codes, tasks
 from otp.audit import Actor, ActorKind
+from otp.contact.order import Checked, IssuedCode
+from otp.contact.verifying import verify_code
 from otp.management.commands import rotate_keys
-from otp.models import AuditNote, OneTimeCode, Source, Verification, VerificationReason
+from otp.models import AuditNote, OneTimeCode, Source, VerificationReason
 from sandbox.local.waiting import PATIENCE
 from tests import factories
 from tests.otp.test_delivery import issue
@@ -49,8 +51,8 @@ def put_first(settings: Any) -> None:
     settings.CODE_PEPPERS = [NEW_PEPPER, *settings.CODE_PEPPERS]
 
 
-def verify(portal: Portal, code: OneTimeCode, contact_id: int = 904) -> Verification:
-    return services.verify_code(
+def verify(portal: Portal, code: IssuedCode, contact_id: int = 904) -> Checked:
+    return verify_code(
         portal_id=portal.id,
         contact_id=contact_id,
         address=f"contact{contact_id}@example.com",

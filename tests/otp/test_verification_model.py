@@ -23,11 +23,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from otp import services, tasks
+from otp import tasks
 from otp.audit import Actor, ActorKind
 from otp.codes import EXPIRY_MINUTES, LENGTHS, CodeType
-from otp.models import ContactGuard, OneTimeCode, ResendPolicy, Source, Verification
-from otp.services import Issued, Overrides, RateLimited
+from otp.contact.issuing import issue_code
+from otp.contact.order import Checked, Issued, Overrides, RateLimited
+from otp.contact.verifying import lift_lock, verify_code
+from otp.models import ContactGuard, OneTimeCode, ResendPolicy, Source
 from tests import factories
 
 START: Final = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
@@ -155,7 +157,7 @@ class Histories(RuleBasedStateMachine):
         self.now = START
         self.requests = 0
         self.issued: list[tuple[dict[str, Any], Issued]] = []
-        self.decided: list[tuple[dict[str, Any], Verification]] = []
+        self.decided: list[tuple[dict[str, Any], Checked]] = []
 
     @rule(
         source=st.sampled_from([Source.WORKFLOW, Source.CARD]),
@@ -176,10 +178,10 @@ class Histories(RuleBasedStateMachine):
         possible_at = self.model.may_issue_at(self.now, source)
         if possible_at > self.now:
             with pytest.raises(RateLimited) as raised:
-                services.issue_code(**request, now=self.now)
+                issue_code(**request, now=self.now)
             assert raised.value.retry_at == possible_at
             return
-        issued = services.issue_code(**request, now=self.now)
+        issued = issue_code(**request, now=self.now)
         assert not issued.repeated
         assert issued.code.code is not None
         self.model.issue(Code(issued.code.code, kind.value, address, self.now, self.now + minutes * MINUTE), self.now)
@@ -223,12 +225,12 @@ class Histories(RuleBasedStateMachine):
         """Send a request again that has been answered."""
         if self.decided:
             request, decision = data.draw(st.sampled_from(self.decided))
-            again = services.verify_code(**{**request, "submitted": "whatever"}, now=self.now)
+            again = verify_code(**{**request, "submitted": "whatever"}, now=self.now)
             assert _answer(again) == _answer(decision)
         if self.issued:
             request, issued = data.draw(st.sampled_from(self.issued))
-            repeated = services.issue_code(**request, now=self.now)
-            assert (repeated.repeated, repeated.code.pk) == (True, issued.code.pk)
+            repeated = issue_code(**request, now=self.now)
+            assert (repeated.repeated, repeated.code.id) == (True, issued.code.id)
 
     @rule(
         wait=st.sampled_from(
@@ -258,7 +260,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def lift_lock(self) -> None:
         """Let the contact try again."""
-        lifted = services.lift_lock(portal=self.portal, contact_id=self.contact_id, lifted_by="grace", now=self.now)
+        lifted = lift_lock(portal=self.portal, contact_id=self.contact_id, lifted_by="grace", now=self.now)
         assert lifted == self.model.lift(self.now)
 
     @invariant()
@@ -269,7 +271,7 @@ class Histories(RuleBasedStateMachine):
         rows = {row.pk: row for row in OneTimeCode.objects.filter(portal=self.portal, contact_id=self.contact_id)}
         assert len(rows) == len(self.model.codes)
         for (_, issued), code in zip(self.issued, self.model.codes, strict=True):
-            row = rows[issued.code.pk]
+            row = rows[issued.code.id]
             assert (row.end_reason_at(self.now) or "") == code.end_at(self.now)
             assert row.wrong_attempts == code.wrong
             assert row.code == (code.text if row.end_reason is None else None)
@@ -280,7 +282,7 @@ class Histories(RuleBasedStateMachine):
     def _submit(self, address: str, text: str, typed: str) -> None:
         request = self._request(Source.WORKFLOW, address) | {"submitted": typed, "clear_property": False}
         expected = self.model.check(address, text, self.now)
-        decision = services.verify_code(**request, now=self.now)
+        decision = verify_code(**request, now=self.now)
         assert (decision.reason, decision.attempts_remaining) == expected
         assert decision.verified_at == (self.now if expected[0] == "verified" else None)
         self.decided.append((request, decision))
@@ -297,8 +299,8 @@ class Histories(RuleBasedStateMachine):
         }
 
 
-def _answer(decision: Verification) -> tuple[Any, ...]:
-    return decision.pk, decision.reason, decision.result, decision.attempts_remaining, decision.verified_at
+def _answer(decision: Checked) -> tuple[Any, ...]:
+    return decision.id, decision.reason, decision.result, decision.attempts_remaining, decision.verified_at
 
 
 def _typed(text: str, how: str) -> str:

@@ -11,10 +11,13 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import codes, services
+from otp import codes
 from otp.audit import Actor, ActorKind
+from otp.contact import verifying
+from otp.contact.ledger import lock_contact
+from otp.contact.verdicts import judge
+from otp.contact.verifying import lift_lock, verify_code
 from otp.models import AuditEvent, ContactGuard, EndReason, OneTimeCode, Source, Verification
-from otp.services import verifying
 from tests import factories
 from tests import generating as generate
 from tests.concurrently import at_once, until_somebody_waits_for_a_lock
@@ -124,6 +127,14 @@ def test_it_uses_the_code_up_and_wipes_it(ada: Customer) -> None:
     row = OneTimeCode.objects.get()
     assert (row.end_reason, row.code) == (EndReason.USED, None)
     assert ada.submit(code) == ("invalid", "already_used", "0")
+
+
+@pytest.mark.parametrize("end", EndReason)
+def test_a_code_is_wiped_whoever_ends_it(portal: Portal, end: EndReason) -> None:
+    code = factories.OneTimeCodeFactory.create(portal=portal, first_name="Ada")
+    OneTimeCode.objects.filter(id=code.id).update(ended_at=timezone.now(), end_reason=end)
+    code.refresh_from_db()
+    assert (code.code, code.first_name, code.end_reason) == (None, None, end)
 
 
 def test_it_writes_down_what_it_decided(ada: Customer) -> None:
@@ -343,7 +354,7 @@ def test_it_lets_staff_lift_a_lock_and_records_who_did(ada: Customer) -> None:
     code = ada.code()
     assert ada.submit(code)[1] == "rate_limited"
     now = timezone.now()
-    assert services.lift_lock(portal=ada.portal, contact_id=904, lifted_by="grace", now=now)
+    assert lift_lock(portal=ada.portal, contact_id=904, lifted_by="grace", now=now)
     guard = ContactGuard.objects.get()
     event = AuditEvent.objects.get(action="lock_lifted")
     assert (event.at, event.actor, event.contact, guard.lock_count) == (now, "grace", guard.pseudonym, 0)
@@ -352,7 +363,7 @@ def test_it_lets_staff_lift_a_lock_and_records_who_did(ada: Customer) -> None:
 
 def test_it_records_no_lift_where_there_was_no_lock(ada: Customer) -> None:
     ada.submit(other_than(ada.code()))
-    assert not services.lift_lock(portal=ada.portal, contact_id=904, lifted_by="grace", now=timezone.now())
+    assert not lift_lock(portal=ada.portal, contact_id=904, lifted_by="grace", now=timezone.now())
     assert not AuditEvent.objects.filter(action="lock_lifted").exists()
     assert ContactGuard.objects.get().wrong_attempts == 1
 
@@ -749,7 +760,7 @@ def test_it_ignores_keys_it_does_not_know(ada: Customer) -> None:
 
 def test_it_survives_half_a_character_from_other_callers(ada: Customer) -> None:
     ada.code()
-    decision = services.verify_code(
+    decision = verify_code(
         portal_id=ada.portal.id,
         contact_id=904,
         address="ada@example.com",
@@ -780,7 +791,7 @@ def test_it_reads_again_when_the_contact_was_forgotten_and_met_anew_in_between(
     ada: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = other_than(ada.code())
-    decide, read = verifying._decide, []
+    read = []
 
     def overtaken(*arguments: Any) -> Any:
         read.append(1)
@@ -788,9 +799,9 @@ def test_it_reads_again_when_the_contact_was_forgotten_and_met_anew_in_between(
             version = ContactGuard.objects.get().version
             ContactGuard.objects.all().delete()
             ContactGuard.objects.create(portal=ada.portal, contact_id=904, version=version, wrong_attempts=3)
-        return decide(*arguments)
+        return judge(*arguments)
 
-    monkeypatch.setattr(verifying, "_decide", overtaken)
+    monkeypatch.setattr(verifying, "judge", overtaken)
     assert ada.submit(wrong)[1:] == ("wrong_code", "4")
     assert (len(read), ContactGuard.objects.get().wrong_attempts) == (2, 4)
 
@@ -808,7 +819,7 @@ def test_it_waits_for_whoever_was_first_and_sees_that_the_code_is_used(ada: Cust
 
     thread = threading.Thread(target=ask)
     with transaction.atomic():
-        services.lock_contact(portal_id=ada.portal.id, contact_id=904)
+        lock_contact(portal_id=ada.portal.id, contact_id=904)
         OneTimeCode.objects.all().end(EndReason.USED, timezone.now())
         thread.start()
         until_somebody_waits_for_a_lock()
