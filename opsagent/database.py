@@ -69,6 +69,10 @@ class Rows(list[Any]):
         """Return all rows."""
         return self
 
+    def fetchone(self) -> Any | None:
+        """Return the first row, if there is one."""
+        return self[0] if self else None
+
 
 def execute(sql: str, parameters: Mapping[str, Any]) -> Rows:
     """Run one statement as `Statement.rows` does; its rows come as named tuples."""

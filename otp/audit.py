@@ -1,4 +1,7 @@
-"""The one way into the audit log: what was done and seen, by whom, a row and a log line each."""
+"""The way into the audit log: what was done and seen, by whom, a row and a log line each.
+
+Issuing, verifying and delivering write their lines in the statement that does the deed (`otp/contact/sql`, INSERT_SETTLED).
+"""
 
 import contextlib
 import datetime as dt

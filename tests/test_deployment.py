@@ -137,6 +137,15 @@ def test_the_context_holds_what_the_image_copies_and_no_secret() -> None:
     assert copied == {line.removeprefix("!") for line in allowed if line.startswith("!")}
 
 
+def test_the_image_gets_the_sql_documents() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    left_out = [line.removeprefix("**/") for line in lines[lines.index("!otp") :] if line and line[0] not in "!#"]
+    documents = list((ROOT / "otp" / "contact" / "sql").glob("*.sql"))
+    assert documents
+    assert not any(document.match(pattern) for document in documents for pattern in left_out)
+    assert "otp otp" in instructions("COPY")
+
+
 def test_the_proxy_serves_the_public_address_and_forwards_to_the_web_process() -> None:
     caddyfile = (ROOT / "deploy" / "Caddyfile").read_text()
     assert re.search(r"^\{\$PUBLIC_BASE_URL\} \{$", caddyfile, re.MULTILINE)
