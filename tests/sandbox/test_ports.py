@@ -31,7 +31,7 @@ def test_a_port_is_nobody_elses_from_the_moment_it_is_chosen() -> None:
 
 def test_nobody_is_given_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "_CHOICE", range(27_000, 27_000 + ports._NEARBY))
-    given = []
+    given: list[int] = []
     with contextlib.suppress(NoPort):
         while len(given) <= ports._NEARBY:
             given.append(free_port())

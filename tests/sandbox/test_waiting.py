@@ -13,7 +13,8 @@ def test_it_returns_the_first_thing_that_is_wanted() -> None:
 
 
 def test_it_asks_again_who_does_not_answer() -> None:
-    answers = iter([httpx.ConnectError("restarting"), httpx.ReadTimeout("busy"), "here"])
+    replies: list[Exception | str] = [httpx.ConnectError("restarting"), httpx.ReadTimeout("busy"), "here"]
+    answers = iter(replies)
 
     def look() -> str:
         answer = next(answers)
@@ -34,13 +35,13 @@ def test_it_looks_at_least_once_however_late_it_is() -> None:
 
 
 def test_another_mistake_ends_it_at_once() -> None:
+    nothing: dict[str, str] = {}
     with pytest.raises(KeyError):
-        eventually(lambda: {}["nothing"])  # type: ignore[var-annotated]
+        eventually(lambda: nothing["there"])
 
 
-def test_equality_is_waited_for_and_both_sides_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equality_is_waited_for_and_both_sides_are_shown() -> None:
     seen = iter([1, 2])
     becomes(lambda: next(seen), 2)
-    monkeypatch.setitem(eventually.__kwdefaults__, "seconds", 0)
     with pytest.raises(AssertionError, match="expected: 3, but not within 0 s; there was last: 1"):
-        becomes(lambda: 1, 3)
+        becomes(lambda: 1, 3, seconds=0)
