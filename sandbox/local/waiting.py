@@ -40,9 +40,9 @@ def eventually(look: Callable[[], T], wanted: Callable[[T], object] = bool, *, s
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def becomes(look: Callable[[], object], expected: object) -> None:
+def becomes(look: Callable[[], object], expected: object, *, seconds: float = PATIENCE) -> None:
     """Wait until `look` gives what is expected; fail as an assertion of equality would, showing both."""
     try:
-        eventually(look, lambda found: found == expected)
+        eventually(look, lambda found: found == expected, seconds=seconds)
     except AssertionError as problem:
         raise AssertionError(f"expected: {expected!r}, but {problem}") from None
