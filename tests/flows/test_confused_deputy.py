@@ -4,17 +4,22 @@ What `hubspot.fetch` signs is any path and any body that somebody in *some* port
 workflow actions and webhooks. HubSpot's own fence (permittedUrls) is taken down here: the product must hold without it.
 """
 
+import contextlib
+import http.client
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
 
 from hubspot_integration.models import Portal
 from otp.models import ContactGuard, Delivery, ErasureRequest, OneTimeCode, Verification
-from sandbox.local.system import APP_ID, System
+from sandbox.local.system import APP_ID, CLIENT_SECRET, System
 from tests.flows.test_generate_otp import EVERYTHING, finished
 from tests.flows.test_generate_otp import enrol as generate
 from tests.hubspot import HubSpot
+from tests.hubspot_integration.test_door import SPELLINGS
+from tests.signing import signed_headers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,10 +80,10 @@ def deletion(portal: Portal, contact: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 # What a browser may write: each is one address to HubSpot's proxy, which puts its four parameters behind it.
-SPELLINGS = ("", "?", "?a=b", "#", "?userId=1&portalId=1", "/")
+FETCHED = ("", "?", "?a=b", "#", "?userId=1&portalId=1", "/")
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("spelling", FETCHED)
 def test_nobody_elsewhere_makes_a_code(attacker: Attacker, victim: Portal, hubspot: HubSpot, spelling: str) -> None:
     contact = hubspot.contacts(victim.id)[0]
     answer = attacker.fetch(f"/hubspot/actions/generate-otp{spelling}", execution(victim, contact))
@@ -86,6 +91,22 @@ def test_nobody_elsewhere_makes_a_code(attacker: Attacker, victim: Portal, hubsp
     assert "otp_code" not in str(answer["body"])
     assert not OneTimeCode.objects.exists()
     assert not Delivery.objects.exists()
+
+
+def test_no_spelling_of_an_address_leads_past_the_door(system: System, hubspot: HubSpot, victim: Portal) -> None:
+    """The web process reads addresses itself: it and Django must take each for the same."""
+    body = orjson.dumps(execution(victim, hubspot.contacts(victim.id)[0]))
+    for spelling in SPELLINGS:
+        for query in ("", "?a=b"):
+            for signed_as in (f"{spelling}{query}", "/hubspot/actions/generate-otp"):
+                headers = signed_headers(signed_as, body, secret=CLIENT_SECRET, base_url=system.app_url)
+                headers["Host"] = "localhost"
+                # not httpx, which would tidy the address up
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", system.web_port, timeout=30)) as one:
+                    one.request("POST", f"{spelling}{query}", body, headers)
+                    status = one.getresponse().status
+                assert status in {401, 403, 404}, (spelling, query, signed_as)
+    assert not OneTimeCode.objects.exists()
 
 
 def test_nobody_elsewhere_checks_or_locks_a_code(attacker: Attacker, victim: Portal, hubspot: HubSpot) -> None:

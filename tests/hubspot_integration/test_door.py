@@ -42,6 +42,29 @@ def _leaves(resolver: Any) -> Iterator[Any]:
             yield one
 
 
+# Whatever a server, a proxy or a person may take for an action's address.
+SPELLINGS = [
+    "//hubspot/actions/generate-otp",
+    "/hubspot//actions/generate-otp",
+    "/hubspot/actions//generate-otp",
+    "/hubspot/actions/generate-otp/",
+    "/hubspot/actions/generate-otp//",
+    "/hubspot/actions/./generate-otp",
+    "/hubspot/cards/../actions/generate-otp",
+    "/hubspot/cards/%2e%2e/actions/generate-otp",
+    "/hubspot/actions/generate-otp;a=b",
+    "/hubspot/actions/generate-otp%3Ba",
+    "/hubspot/actions/generate-otp%3Fa=b",
+    "/hubspot/actions/generate-otp%23",
+    "/hubspot/actions/generate-otp%00",
+    "/hubspot/actions/generate-otp%0A",
+    "/hubspot/actions/generate-otp%20",
+    "/hubspot/actions/generate-otp%FF",
+    "/HUBSPOT/actions/generate-otp",
+    "/hubspot/Actions/generate-otp",
+    "/hubspot/actions/Generate-OTP",
+    "/hubspot/actions/generate%E2%80%90otp",
+]
 WITHOUT_QUERY = [route for route in signed_routes() if not route.startswith("/hubspot/cards/")]
 
 
@@ -115,31 +138,7 @@ def test_a_call_with_a_query_is_refused_before_its_body_is_read(portal: Portal) 
         assert answer.status_code == 401, path
 
 
-@pytest.mark.parametrize(
-    "spelling",
-    [
-        "//hubspot/actions/generate-otp",
-        "/hubspot//actions/generate-otp",
-        "/hubspot/actions//generate-otp",
-        "/hubspot/actions/generate-otp/",
-        "/hubspot/actions/generate-otp//",
-        "/hubspot/actions/./generate-otp",
-        "/hubspot/cards/../actions/generate-otp",
-        "/hubspot/cards/%2e%2e/actions/generate-otp",
-        "/hubspot/actions/generate-otp;a=b",
-        "/hubspot/actions/generate-otp%3Ba",
-        "/hubspot/actions/generate-otp%3Fa=b",
-        "/hubspot/actions/generate-otp%23",
-        "/hubspot/actions/generate-otp%00",
-        "/hubspot/actions/generate-otp%0A",
-        "/hubspot/actions/generate-otp%20",
-        "/hubspot/actions/generate-otp%FF",
-        "/HUBSPOT/actions/generate-otp",
-        "/hubspot/Actions/generate-otp",
-        "/hubspot/actions/Generate-OTP",
-        "/hubspot/actions/generate%E2%80%90otp",
-    ],
-)
+@pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("query", ["", "?a=b", "card"])
 def test_no_other_spelling_leads_to_an_action(portal: Portal, spelling: str, query: str) -> None:
     path = address(spelling, portal) if query == "card" else spelling + query

@@ -160,6 +160,26 @@ def test_hubspot_refuses_some_card_requests_itself(
     assert app.received == []
 
 
+def test_a_card_sends_objects_only(sandbox: Sandbox, app: App) -> None:
+    body = {"portalId": sandbox.portal, "url": f"{app.url}/card", "method": "POST", "body": [{"a": 1}]}
+    response = sandbox.control("POST", "/card-fetch", json=body)
+    assert response.status_code == 400
+    assert "one object" in response.json()["error"]["message"]
+    assert app.received == []
+
+
+def test_without_hubspots_fence_a_page_has_anything_signed(sandbox: Sandbox, app: App) -> None:
+    assert sandbox.control("PATCH", "/options", json={"enforcePermittedUrls": False}).is_success
+    elsewhere = app.url.replace("127.0.0.1", "localhost")
+    try:
+        _fetch(sandbox, app, method="POST", url=f"{elsewhere}/anything", body=[{"a": 1}])
+    finally:
+        assert sandbox.control("PATCH", "/options", json={"enforcePermittedUrls": True}).is_success
+    (request,) = app.received
+    assert request.body == b'[{"a":1}]'
+    assert request.target.startswith("/anything?userId=")
+
+
 # -------------------------------------------------------------------------------------------------- option fetches
 
 
