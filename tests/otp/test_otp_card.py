@@ -449,8 +449,17 @@ def test_it_waits_three_seconds_for_hubspot(hubspot: HubSpot, card: Card) -> Non
 
 
 def test_it_says_so_when_reading_contacts_is_not_granted(hubspot: HubSpot, card: Card) -> None:
-    hubspot.fault("contacts.read", "status", status=403)
+    hubspot.fault("contacts.read", "status", status=403, body='{"category": "MISSING_SCOPES"}')
     assert card.generate()["error"]["code"] == "not_connected"
+
+
+@pytest.mark.parametrize(("status", "times"), [(403, 1), (401, 2)])
+def test_a_refusal_that_may_pass_asks_to_try_again(hubspot: HubSpot, card: Card, status: int, times: int) -> None:
+    hubspot.fault("contacts.read", "status", status=status, times=times)
+    error = card.generate()["error"]
+    assert error["code"] == "hubspot_unavailable"
+    assert "refused for the moment" in error["message"]
+    assert card.generate()["ok"]
 
 
 # ------------------------------------------------------------------ who is speaking
