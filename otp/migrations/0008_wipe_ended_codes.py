@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("otp", "0003_support_group")]
+    dependencies = [("otp", "0007_property_check")]
 
     operations = [
         migrations.RunSQL(
