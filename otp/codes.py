@@ -92,6 +92,15 @@ def normalise_address(address: str) -> str:
     return addresses.normalise(address)
 
 
+def is_address(address: str) -> bool:
+    """Whether mail can be sent to a normalised address, and codes bound to it."""
+    try:
+        addresses.checked(address)
+    except ValueError:
+        return False
+    return True
+
+
 def mask_address(address: str) -> str:
     """Return an address as lists show it: `ann@example.com` as `a***@e***.com`."""
     local, separator, domain = addresses.for_people(address).rpartition("@")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from opsagent import addresses
+from otp import codes
 from otp.codes import CodeType
 from otp.contact.order import (
     COMPLETION_DELAY,
@@ -34,17 +34,8 @@ def check_address(address: str) -> None:
     """Refuse a normalised address that codes cannot be bound to. Raises MissingAddress, InvalidAddress."""
     if not address:
         raise MissingAddress
-    if not is_address(address):
+    if not codes.is_address(address):
         raise InvalidAddress
-
-
-def is_address(address: str) -> bool:
-    """Whether codes can be bound to a normalised address."""
-    try:
-        addresses.checked(address)
-    except ValueError:
-        return False
-    return True
 
 
 def decide(order: Order, facts: Facts, *, reference: UUID, draw: Draw) -> Made | LimitReached:

@@ -9,7 +9,7 @@ from django.db import transaction
 from otp import codes, tasks
 from otp.audit import Action, Actor
 from otp.contact import ledger
-from otp.contact.decisions import check_address, decide, is_address, make
+from otp.contact.decisions import check_address, decide, make
 from otp.contact.order import Facts, Issued, LimitReached, Made, Order, Overrides, RateLimited
 from otp.counts import CODES_ISSUED
 from otp.models import ChannelName, Source, new_reference
@@ -60,7 +60,7 @@ def issue_code(
 def _attempt(order: Order) -> Issued | LimitReached:
     """Decide and write once. Raises Overtaken."""
     rules = ledger.remembered_rules(order.portal_id)
-    if rules is not None and is_address(order.address):
+    if rules is not None and codes.is_address(order.address):
         made = make(order, rules, reference=new_reference(), draw=codes.generate)
         if ledger.write_first_of_the_day(order, rules, made):
             return _issued(made)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otp import codes
 from otp.audit import Action, Actor, ActorKind
 from otp.codes import EXPIRY_MINUTES, CodeType
-from otp.contact.decisions import MINUTE, check_address, decide, is_address, make
+from otp.contact.decisions import MINUTE, check_address, decide, make
 from otp.contact.order import (
     DAY,
     Deliveries,
@@ -217,7 +218,7 @@ def test_no_code_of_yesterday_is_live() -> None:
     ],
 )
 def test_it_binds_codes_to_addresses_only(address: str, refusal: type[Exception] | None) -> None:
-    assert is_address(address) == (refusal is None)
+    assert codes.is_address(address) == (refusal is None)
     if refusal is None:
         check_address(address)
     else:
