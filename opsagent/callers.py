@@ -12,27 +12,22 @@ _PREFIXES: Final = {4: 24, 6: 64}
 
 
 def address(request: HttpRequest) -> str | None:
-    """Return the caller's IP address, as the outermost of our own PROXY_COUNT proxies saw it; None where nobody knows.
+    """Return the caller's IP address, as the outermost of our own PROXY_COUNT proxies saw it; None where it is unreadable.
 
     Each proxy appends whom it heard from to X-Forwarded-For. What stands further left than our proxies wrote comes from
     the caller and is worth nothing. Some proxies write a port too (`203.0.113.7:4711`, `[2001:db8::7]:4711`); it is left
     out, as is an IPv6 zone. An IPv4 address that is written as IPv6 (`::ffff:203.0.113.7`) counts as IPv4. Never raises.
     """
-    found = _found(request)
+    found = _parse(_written(request))
     return None if found is None else str(found)
 
 
 def network(request: HttpRequest) -> str:
     """Return the network of the caller's address: a /64 of IPv6, a /24 of IPv4, or "unknown". Never raises."""
-    found = _found(request)
+    found = _parse(_written(request))
     if found is None:
         return UNKNOWN
     return str(ipaddress.ip_network((found, _PREFIXES[found.version]), strict=False))
-
-
-def _found(request: HttpRequest) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    # What is no address gives way to the one that the connection comes from.
-    return _parse(_written(request)) or _parse(str(request.META.get("REMOTE_ADDR") or ""))
 
 
 def _written(request: HttpRequest) -> str:

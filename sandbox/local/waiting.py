@@ -16,6 +16,11 @@ _AWAY: Final = (httpx.TransportError, psycopg.OperationalError)
 T = TypeVar("T")
 
 
+def pace(seconds: float) -> None:
+    """Let time pass for somebody who is slow on purpose. Never a way to wait for something: that is `eventually`."""
+    time.sleep(seconds)
+
+
 def eventually(look: Callable[[], T], wanted: Callable[[T], object] = bool, *, seconds: float = PATIENCE) -> T:
     """Return the first thing that `look` gives and that is `wanted`: by default anything that is true.
 

@@ -23,7 +23,7 @@ from emails import messages as messages_module
 from emails.content import Content
 from emails.messages import Message, Outcome, send_each
 from sandbox.local.ports import free_port
-from sandbox.local.waiting import PATIENCE
+from sandbox.local.waiting import PATIENCE, pace
 
 CONTENT = Content(subject="Your code", text="Hello,\n\n482951\n", html="<p>Hello,</p><p>482951</p>")
 
@@ -89,7 +89,7 @@ class Mailbox:
         server, _session, envelope, address, _options = call
         for _ in range(100 if address in self.chatty_at_recipient else 0):
             await server.push("250-I am still thinking about this recipient")
-            await asyncio.sleep(0.3)
+            await asyncio.to_thread(pace, 0.3)
         if address in self.silent_at_recipient:
             await asyncio.Event().wait()  # until the caller hangs up
         if reply := self.at_recipient.get(address):

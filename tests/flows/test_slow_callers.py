@@ -21,6 +21,7 @@ from hubspot_integration.models import Portal
 from otp.models import OneTimeCode
 from sandbox.local import system as local
 from sandbox.local.system import System
+from sandbox.local.waiting import eventually, pace
 from tests.generating import execution
 from tests.hubspot import HubSpot
 from tests.signing import signed_headers
@@ -79,9 +80,8 @@ class Sockets:
 
     def all_ended(self, *, seconds: float) -> bool:
         """Wait until the server has ended every connection."""
-        deadline = time.monotonic() + seconds
-        while self._open and time.monotonic() < deadline:
-            time.sleep(0.1)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: not self._open, seconds=seconds)
         return not self._open
 
     def _keep_on(self) -> None:
@@ -223,10 +223,7 @@ def test_requests_beyond_what_it_takes_at_a_time_are_told_so_at_once(system: Sys
 
 def _first(asked: list[Any], number: int) -> list[httpx.Response]:
     """Return the first answers, while others are still waiting."""
-    deadline = time.monotonic() + 30
-    while len(done := [one for one in asked if one.done()]) < number:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    done = eventually(lambda: [one for one in asked if one.done()], lambda found: len(found) >= number)
     return [one.result() for one in done]
 
 
@@ -243,7 +240,7 @@ def test_it_stops_in_order_while_it_works_and_others_dawdle(system: System, hubs
         asked = pool.submit(signed_call, system, portal, "under-way", timeout=60)
         _wait_for_lock(blocker)
         os.kill(process.pid, signal.SIGTERM)
-        time.sleep(1)
+        pace(1)  # the request is under way when the process is asked to end
         blocker.rollback()
         assert asked.result().status_code == 200
         assert process.wait(20) == 0
@@ -252,7 +249,4 @@ def test_it_stops_in_order_while_it_works_and_others_dawdle(system: System, hubs
 
 
 def _wait_for_lock(connection: psycopg.Connection[Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not (connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() or (0,))[0]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: (connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() or (0,))[0])

@@ -1,7 +1,6 @@
 """Statements through libpq: what they give, what they raise, and what becomes of the transaction around them."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ from django.db import DataError, IntegrityError, OperationalError, ProgrammingEr
 
 from opsagent import database
 from opsagent.database import Statement, execute, once_more_when_disconnected
+from sandbox.local.waiting import pace
 
 
 class Name(NamedTuple):
@@ -167,6 +167,6 @@ def test_other_threads_go_on_while_one_waits_for_the_database() -> None:
 def count_while(goes_on: Callable[[], bool]) -> int:
     turns = 0
     while goes_on():
-        time.sleep(0.005)
+        pace(0.005)
         turns += 1
     return turns

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from hubspot_integration.models import Portal
 from opsagent import sessions
+from tests import staff as members_of_staff
 from tests.portal_admin import signed_in
 
 
@@ -73,8 +74,7 @@ def test_the_row_is_written_once_a_minute_at_most(portal: Portal, clock: Any) ->
 
 
 def test_staffs_sessions_end_too(db: None, clock: Any) -> None:
-    staff = Client()
-    staff.force_login(User.objects.create_superuser("sam", password="a long enough one"))
+    staff = members_of_staff.signed_in(User.objects.create_superuser("sam", password="a long enough one"))
     assert is_in(staff, "/admin/")
     clock.shift(61 * 60)
     assert not is_in(staff, "/admin/")

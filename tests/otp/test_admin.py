@@ -234,9 +234,7 @@ def test_a_portals_audit_log_is_exported_by_whoever_may_see_it_and_that_is_recor
     response: Any = staff.post(path, secure=True)
     (row,) = csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode("utf-8-sig")))
     assert (row["Who"], row["What"], row["Portal"]) == ("sam", "Exported the audit trail", str(portal.pk))
-    stranger = Client()
-    user = User.objects.create_user("kim", password="a-long-password-of-staff", is_staff=True)
-    stranger.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    stranger = signed_in(User.objects.create_user("kim", password="a-long-password-of-staff", is_staff=True))
     assert stranger.post(path, secure=True).status_code == 404
     assert staff.post(f"{PORTALS}1/audit.csv", secure=True).status_code == 404
 

@@ -146,6 +146,7 @@ def test_it_completes_the_step_when_everything_has_settled(hubspot: HubSpot) -> 
         "otp_property_status": "written",
         "otp_email_status": "sent",
         "otp_reference": str(one.code.id),
+        "otp_delivery_status": "delivered",
         "hs_execution_state": "SUCCESS",
     }
 

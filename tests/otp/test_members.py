@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -169,6 +170,7 @@ def test_whoever_is_removed_gets_no_notices(
     ada: AdminsBrowser, bea: AdminsBrowser, portal: Portal, mailoutbox: Any
 ) -> None:
     members.remove(by=member("ada"), member_id=member("bea").pk, now=timezone.now())
+    oauth.mark_disconnected(portal.id)
     notices.tell_admins(portal.id, notices.DISCONNECTED)
     assert [mail.to for mail in mailoutbox] == [["ada@company.example"]]
 
@@ -277,7 +279,7 @@ def test_whoever_confirms_comes_back_to_the_question_and_nothing_is_done_yet(hub
     portal = install(hubspot, browser)
     token = OAuthGrant.objects.get().access_token
     proven = browser.session[access._PROVEN_KEY]
-    key = browser.cookies["opsagent_session"].value
+    key = browser.cookies[settings.SESSION_COOKIE_NAME].value
     (epoch, at), pk = proven[str(portal.installed_by_id)], portal.installed_by_id
     session = browser.session
     session[access._PROVEN_KEY] = {str(pk): [epoch, at - 3600]}
@@ -285,7 +287,7 @@ def test_whoever_confirms_comes_back_to_the_question_and_nothing_is_done_yet(hub
     assert browser.get("/settings/disconnect", secure=True).status_code == 403
     response = confirmed(hubspot, browser, portal, "/settings/disconnect")
     assert (response.status_code, response["Location"]) == (302, "/settings/disconnect")
-    assert browser.cookies["opsagent_session"].value != key
+    assert browser.cookies[settings.SESSION_COOKIE_NAME].value != key
     page = browser.get("/settings/disconnect", secure=True)
     assert "Disconnect OpsAgent OTP?" in text(page)
     assert OAuthGrant.objects.get().access_token == token

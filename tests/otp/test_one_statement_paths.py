@@ -61,7 +61,7 @@ def undone() -> Iterator[None]:
 
 def left_behind() -> dict[str, list[dict[str, Any]]]:
     """Return every row that issuing and verifying write, without numbers that the database gave and ciphertext."""
-    hidden = {"id", "pseudonym", "contact", "code", "address", "first_name"}
+    hidden = {"id", "pseudonym", "contact", "code", "address", "first_name", "recorded_at", "keep_until", "written_in"}
     kinds: list[type[models.Model]] = [ContactGuard, OneTimeCode, Delivery, Verification, AuditEvent]
     return {
         kind.__name__: [

@@ -41,7 +41,7 @@ def test_options_reach_the_sandbox(project: Path) -> None:
     try:
         assert process.http.startswith("http://[::1]:")
         assert process.web.get("/sandbox/api/options").json() == {
-            "rateLimit": 7, "rateWindow": 2.5, "latencyMs": 3.0, "retryBaseSeconds": 0.5, "actionTimeoutSeconds": 4.0,
+            "enforcePermittedUrls": True, "rateLimit": 7, "rateWindow": 2.5, "latencyMs": 3.0, "retryBaseSeconds": 0.5, "actionTimeoutSeconds": 4.0,
             "executionConcurrency": 5, "accessTokenSeconds": 60, "logRequests": False,
         }  # fmt: skip
         assert 'href="http://localhost:1/start"' in process.web.get("/contacts/51000001").text
