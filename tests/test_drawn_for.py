@@ -95,7 +95,9 @@ def test_everything_below_settings_is_done_for_the_portal_that_is_named(two: tup
     for address in addresses(b):
         prove(browser, PortalMember.objects.get_or_create(portal=b, hubspot_user_id=77)[0])
         Portal.objects.update(disconnected_at=None)
-        assert browser.post(address, {"for_portal": b.id}, secure=True).status_code != 409, address
+        response = browser.post(address, {"for_portal": b.id}, secure=True)
+        # texts have a 409 of their own, for whoever has not seen the latest
+        assert response.status_code != 409 or "drawn for" not in response.content.decode(), address
 
 
 def test_whoever_is_in_another_portal_by_now_is_told_and_may_switch_back_without_losing_a_word(
