@@ -68,9 +68,9 @@ def _pages(portal: Any) -> dict[str, Callable[[], Any]]:
     from django.contrib.auth.models import User  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
 
-    from otp import activity  # noqa: PLC0415
     from otp.models import OneTimeCode  # noqa: PLC0415
-    from otp.support import Search  # noqa: PLC0415
+    from otp.pages import activity  # noqa: PLC0415
+    from otp.staff.support import Search  # noqa: PLC0415
     from tests import staff as members_of_staff  # noqa: PLC0415
     from tests.portal_admin import signed_in  # noqa: PLC0415
 

@@ -10,5 +10,7 @@ class OtpConfig(AppConfig):
     verbose_name = "One-time passwords"
 
     def ready(self) -> None:
-        """Connect the receivers."""
-        from otp import receivers  # noqa: F401, PLC0415 (receivers import models, which exist only now)
+        """Connect the receivers, and register the admin's pages."""
+        # Both import models, which exist only now; by itself Django looks for an `admin` beside this module only.
+        from otp.hubspot import receivers  # noqa: F401, PLC0415
+        from otp.staff import admin  # noqa: F401, PLC0415

@@ -11,9 +11,9 @@ from redis import RedisError
 
 from opsagent import broker
 from opsagent.metrics import Gauge, gauges
-from otp.audit_chain import oldest_unchained
 from otp.models import ChannelName, Delivery, OneTimeCode
 from otp.tasks import SWEEP_KEY
+from otp.upkeep.audit_chain import oldest_unchained
 
 OVERDUE: Final = dt.timedelta(seconds=30)
 """Twice what a healthy system needs at worst: a lease that ends, then a sweep."""

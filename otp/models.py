@@ -681,7 +681,7 @@ class AuditNote(models.Model):
 
 
 class AuditLink(models.Model):
-    """The link of one audit line in its portal's chain. `otp.audit_chain` adds it; the database fills in the rest.
+    """The link of one audit line in its portal's chain. `otp.upkeep.audit_chain` adds it; the database fills in the rest.
 
     It outlives its line as long as an older line of the portal is kept, so that the chain stays whole.
     """

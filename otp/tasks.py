@@ -17,10 +17,12 @@ from redis import RedisError
 
 from hubspot_integration import attempts, budget, oauth
 from opsagent import broker, sessions
-from otp import audit_chain, delivery, delivery_rows, erasure, notices, retention
-from otp.channels import CHANNELS
-from otp.lanes import Lanes
+from otp.delivery import engine, queue
+from otp.delivery.channels import CHANNELS
+from otp.delivery.lanes import Lanes
+from otp.mails import to_admins
 from otp.models import ChannelName, Delivery, EndReason, OneTimeCode
+from otp.upkeep import audit_chain, erasure, retention
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +126,7 @@ def _drain(portal_id: int, channel: str) -> None:
     if wait > 0:
         wake(portal_id, channel, at=timezone.now() + dt.timedelta(seconds=wait))
         return
-    progress = delivery.drain(portal_id=portal_id, channel=channel, clock=timezone.now, stopping=_stopping.is_set)
+    progress = engine.drain(portal_id=portal_id, channel=channel, clock=timezone.now, stopping=_stopping.is_set)
     if progress.worked_on:
         _remember_call(portal_id, channel)
     if progress.more_is_due:
@@ -137,7 +139,7 @@ def _drain(portal_id: int, channel: str) -> None:
 def requeue_due() -> None:
     """Wake whoever has due deliveries: what Redis forgot, what a dead worker left, what has waited its back-off."""
     now = timezone.now()
-    delivery_rows.make_forgotten_completions_due(now)
+    queue.make_forgotten_completions_due(now)
     _remember_sweep(now)
     for portal_id, channel in Delivery.objects.due(now).values_list("portal_id", "channel").distinct():
         wake(portal_id, channel)
@@ -147,7 +149,7 @@ def requeue_due() -> None:
 def end_expired() -> None:
     """End codes whose time is over and wipe their encrypted values, in steps that block nobody."""
     now = timezone.now()
-    delivery_rows.make_clearings_due(now)
+    queue.make_clearings_due(now)
     while True:
         step = OneTimeCode.objects.filter(ended_at__isnull=True, expires_at__lte=now).order_by("expires_at")
         ended = OneTimeCode.objects.filter(pk__in=list(step.values_list("pk", flat=True)[:END_STEP])).end(
@@ -220,7 +222,7 @@ def tell_admins(portal_id: int, subject: str) -> None:
 
 
 def _tell_admins(portal_id: int, subject: str) -> None:
-    notices.tell_admins(portal_id, subject)
+    to_admins.tell_admins(portal_id, subject)
 
 
 @celeryd_after_setup.connect
@@ -252,7 +254,7 @@ def _linger(portal_id: int, channel: str) -> float:
         remaining = broker.redis().pttl(_linger_key(portal_id, channel))
     except RedisError:
         return 0.0
-    if remaining <= 0 or delivery_rows.full_batch_is_due(portal_id=portal_id, channel=channel, now=timezone.now()):
+    if remaining <= 0 or queue.full_batch_is_due(portal_id=portal_id, channel=channel, now=timezone.now()):
         return 0.0
     return remaining / 1000
 

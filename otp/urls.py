@@ -3,10 +3,9 @@
 from django.urls import path
 from django.views.generic import TemplateView
 
-from otp import activity_views, member_views, text_views, views
-from otp.endpoints import schema  # noqa: F401 (registers what the OpenAPI schema says)
-from otp.endpoints.generate_otp_action import GenerateOTPAction
-from otp.endpoints.otp_card import (
+from otp.hubspot import schema  # noqa: F401 (registers what the OpenAPI schema says)
+from otp.hubspot.generate_otp_action import GenerateOTPAction
+from otp.hubspot.otp_card import (
     GenerateFromCard,
     OTPCard,
     PortalSettings,
@@ -14,7 +13,8 @@ from otp.endpoints.otp_card import (
     RevealFromCard,
     VerifyFromCard,
 )
-from otp.endpoints.verify_otp_action import VerifyOTPAction
+from otp.hubspot.verify_otp_action import VerifyOTPAction
+from otp.pages import activity_pages, member_pages, settings_pages, text_pages
 
 urlpatterns = [
     path("hubspot/actions/generate-otp", GenerateOTPAction.as_view(), name="generate_otp_action"),
@@ -25,32 +25,32 @@ urlpatterns = [
     path("hubspot/cards/otp/verify", VerifyFromCard.as_view(), name="otp_card_verify"),
     path("hubspot/cards/otp/reveal", RevealFromCard.as_view(), name="otp_card_reveal"),
     path("hubspot/cards/settings", PortalSettings.as_view(), name="card_settings"),
-    path("settings/", views.settings_page, name="settings"),
-    path("settings/properties/sync", views.sync_properties, name="sync_properties"),
-    path("settings/properties/create", views.create_property, name="create_property"),
-    path("settings/disconnect", views.disconnect, name="disconnect"),
-    path("settings/members", member_views.member_list, name="members"),
-    path("settings/members/<int:member_id>/end-sessions", member_views.end_sessions, name="end_sessions"),
-    path("settings/members/<int:member_id>/remove", member_views.remove_member, name="remove_member"),
-    path("settings/texts", text_views.email_texts_page, name="email_texts"),
-    path("settings/texts/export", text_views.email_texts_export, name="email_texts_export"),
-    path("settings/texts/import", text_views.email_texts_import, name="email_texts_import"),
-    path("settings/texts/in/<str:language>", text_views.email_texts_of, name="email_texts_of"),
-    path("settings/texts/in/<str:language>/preview", text_views.email_texts_preview, name="email_texts_preview"),
-    path("settings/texts/in/<str:language>/test", text_views.email_texts_test, name="email_texts_test"),
-    path("settings/policy", views.policy_panel, name="policy_panel"),
+    path("settings/", settings_pages.settings_page, name="settings"),
+    path("settings/properties/sync", settings_pages.sync_properties, name="sync_properties"),
+    path("settings/properties/create", settings_pages.create_property, name="create_property"),
+    path("settings/disconnect", settings_pages.disconnect, name="disconnect"),
+    path("settings/members", member_pages.member_list, name="members"),
+    path("settings/members/<int:member_id>/end-sessions", member_pages.end_sessions, name="end_sessions"),
+    path("settings/members/<int:member_id>/remove", member_pages.remove_member, name="remove_member"),
+    path("settings/texts", text_pages.email_texts_page, name="email_texts"),
+    path("settings/texts/export", text_pages.email_texts_export, name="email_texts_export"),
+    path("settings/texts/import", text_pages.email_texts_import, name="email_texts_import"),
+    path("settings/texts/in/<str:language>", text_pages.email_texts_of, name="email_texts_of"),
+    path("settings/texts/in/<str:language>/preview", text_pages.email_texts_preview, name="email_texts_preview"),
+    path("settings/texts/in/<str:language>/test", text_pages.email_texts_test, name="email_texts_test"),
+    path("settings/policy", settings_pages.policy_panel, name="policy_panel"),
     path("help", TemplateView.as_view(template_name="otp/help.html"), name="help"),
-    path("privacy", views.privacy, name="privacy"),
+    path("privacy", settings_pages.privacy, name="privacy"),
     path("terms", TemplateView.as_view(template_name="otp/terms.html"), name="terms"),
-    path("settings/log", activity_views.activity_log, name="activity_log"),
-    path("settings/log/export", activity_views.activity_export, name="activity_export"),
-    path("settings/log/audit/export", activity_views.audit_log_export, name="audit_log_export"),
-    path("settings/log/<uuid:reference>", activity_views.activity_detail, name="activity_detail"),
-    path("settings/log/<uuid:reference>/send-again", activity_views.activity_send_again, name="activity_send_again"),
-    path("settings/log/contacts/<int:contact_id>", activity_views.activity_contact, name="activity_contact"),
+    path("settings/log", activity_pages.activity_log, name="activity_log"),
+    path("settings/log/export", activity_pages.activity_export, name="activity_export"),
+    path("settings/log/audit/export", activity_pages.audit_log_export, name="audit_log_export"),
+    path("settings/log/<uuid:reference>", activity_pages.activity_detail, name="activity_detail"),
+    path("settings/log/<uuid:reference>/send-again", activity_pages.activity_send_again, name="activity_send_again"),
+    path("settings/log/contacts/<int:contact_id>", activity_pages.activity_contact, name="activity_contact"),
     path(
         "settings/log/contacts/<int:contact_id>/export",
-        activity_views.activity_contact_export,
+        activity_pages.activity_contact_export,
         name="activity_contact_export",
     ),
 ]

@@ -19,9 +19,11 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from hubspot_integration.models import OAuthGrant, Portal, PortalMember
-from otp import activity, audit, audit_chain
+from otp import audit
 from otp.audit import Action, ActorKind
 from otp.models import AuditEvent, DeliveryStatus, EmailTexts, OneTimeCode, OTPSettings, Verification
+from otp.pages import activity
+from otp.upkeep import audit_chain
 from tests import factories
 from tests.portal_admin import signed_in
 from tests.signing import signed_headers

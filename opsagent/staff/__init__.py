@@ -1,1 +1,1 @@
-"""How support staff get into /admin/, and what holds for every page there; what the pages show is `otp.admin`."""
+"""How support staff get into /admin/, and what holds for every page there; what the pages show is `otp.staff.admin`."""

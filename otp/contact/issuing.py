@@ -11,7 +11,7 @@ from otp.audit import Action, Actor
 from otp.contact import ledger
 from otp.contact.decisions import check_address, decide, make
 from otp.contact.order import Facts, Issued, LimitReached, Made, Order, Overrides, RateLimited
-from otp.counts import CODES_ISSUED
+from otp.counters import CODES_ISSUED
 from otp.models import ChannelName, Source, new_reference
 
 log = structlog.get_logger(__name__)

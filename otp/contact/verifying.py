@@ -14,7 +14,7 @@ from otp.contact import ledger
 from otp.contact.decisions import check_address
 from otp.contact.order import Checked, Submission
 from otp.contact.verdicts import judge, with_full_budget
-from otp.counts import VERIFICATIONS
+from otp.counters import VERIFICATIONS
 from otp.models import Source
 
 log = structlog.get_logger(__name__)

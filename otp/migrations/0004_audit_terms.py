@@ -22,7 +22,7 @@ CREATE FUNCTION SCHEMA.otp_stamp_audit_event() RETURNS trigger LANGUAGE plpgsql 
 DECLARE
     days integer;
 BEGIN
-    -- First the transaction's number, then the clock: see otp.audit_check, which goes by their order.
+    -- First the transaction's number, then the clock: see otp.upkeep.audit_check, which goes by their order.
     NEW.written_in := pg_current_xact_id()::text::bigint;
     NEW.recorded_at := clock_timestamp();
     SELECT retention_days INTO days FROM SCHEMA.otp_otpsettings WHERE portal_id = NEW.portal_id;

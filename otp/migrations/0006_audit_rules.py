@@ -9,7 +9,7 @@ from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
 # One change is left: a line that a process of the version before wrote, during an upgrade, loses what was typed before it
-# is chained (otp.audit_chain).
+# is chained (otp.upkeep.audit_chain).
 RULES = r"""
 CREATE OR REPLACE FUNCTION SCHEMA.otp_keep_audit_events() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

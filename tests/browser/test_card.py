@@ -11,8 +11,8 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from hubspot_integration.models import Portal
-from otp import activity
 from otp.models import AuditEvent, OneTimeCode, OTPSettings
+from otp.pages import activity
 from sandbox.local.system import System
 from sandbox.local.waiting import PATIENCE, eventually
 from tests.hubspot import HubSpot

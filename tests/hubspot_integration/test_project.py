@@ -9,8 +9,7 @@ import pytest
 from django.urls import resolve
 
 from hubspot_integration import oauth
-from otp import card
-from otp.endpoints import otp_card
+from otp.hubspot import card, otp_card
 from otp.models import VerificationReason
 
 PROJECT = Path(__file__).resolve().parent.parent.parent / "hubspot_integration" / "project"

@@ -138,7 +138,7 @@ def test_it_tells_when_the_work_was_last_swept_up() -> None:
 def test_it_adds_up_what_every_process_counted(portal: Portal) -> None:
     generate.outputs(generate.execution(portal))
     other = (
-        "import django; django.setup(); from otp.counts import CODES_ISSUED; "
+        "import django; django.setup(); from otp.counters import CODES_ISSUED; "
         "CODES_ISSUED.add('workflow', amount=4); from opsagent import metrics; metrics.flush()"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "opsagent.settings", "REDIS_URL": settings.REDIS_URL}
@@ -147,7 +147,7 @@ def test_it_adds_up_what_every_process_counted(portal: Portal) -> None:
 
 
 def test_it_brings_what_it_counted_to_redis_when_a_process_ends() -> None:
-    other = "import django; django.setup(); from otp.counts import CODES_ISSUED; CODES_ISSUED.add('card')"
+    other = "import django; django.setup(); from otp.counters import CODES_ISSUED; CODES_ISSUED.add('card')"
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "opsagent.settings", "REDIS_URL": settings.REDIS_URL}
     subprocess.run([sys.executable, "-c", other], cwd=ROOT, env=environment, check=True)
     assert value(scrape(), "opsagent_codes_issued_total", source="card") == 1

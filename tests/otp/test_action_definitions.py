@@ -10,7 +10,7 @@ from django.urls import resolve
 
 from hubspot_integration.models import Portal
 from otp import codes
-from otp.endpoints.verify_otp_action import NOT_CHECKED, NoCheck
+from otp.hubspot.verify_otp_action import NOT_CHECKED, NoCheck
 from otp.models import VerificationReason, VerificationResult
 from otp.workflow_outputs import DeliverySummary, OTPError, delivery_status
 from tests import generating as generate

@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import activity, audit
+from otp import audit
 from otp.audit import Action, ActorKind
 from otp.models import (
     AuditEvent,
@@ -31,6 +31,7 @@ from otp.models import (
     Source,
     Verification,
 )
+from otp.pages import activity
 from tests import factories, many_codes
 from tests.hubspot import HubSpot
 from tests.portal_admin import signed_in

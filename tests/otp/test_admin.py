@@ -16,11 +16,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hubspot_integration.models import OAuthGrant, Portal
-from otp import admin as otp_admin
-from otp import audit, audit_chain, portal_settings
+from otp import audit
 from otp.audit import Action, ActorKind
 from otp.models import AuditEvent, AuditNote, ContactGuard, Delivery, DeliveryStatus, EndReason, OneTimeCode
-from otp.support import Search
+from otp.pages import portal_settings
+from otp.staff import admin as otp_admin
+from otp.staff.support import Search
+from otp.upkeep import audit_chain
 from tests import factories, many_codes
 from tests.hubspot import HubSpot
 from tests.staff import signed_in

@@ -17,10 +17,11 @@ from django.test import Client
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import audit, audit_chain, audit_check, tasks
+from otp import audit, tasks
 from otp.audit import Action, ActorKind
-from otp.audit_check import Head, Report
 from otp.models import AuditChain, AuditEvent, AuditLink, AuditMark
+from otp.upkeep import audit_chain, audit_check
+from otp.upkeep.audit_check import Head, Report
 from tests import factories
 from tests.audit_log import forge, run
 from tests.portal_admin import signed_in

@@ -10,9 +10,10 @@ from django.db import DatabaseError, IntegrityError, ProgrammingError, connectio
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import audit, audit_check, retention, tasks
+from otp import audit, tasks
 from otp.audit import Action, ActorKind
 from otp.models import AuditChain, AuditEvent, AuditLink, AuditMark, AuditNote, OTPSettings
+from otp.upkeep import audit_check, retention
 from tests import factories
 from tests.audit_log import forge, recorded_when_it_happened, run
 

@@ -10,8 +10,10 @@ from django.db import ProgrammingError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from hubspot_integration.models import Portal
-from otp import activity, audit_check, tasks
+from otp import tasks
 from otp.models import AuditEvent, AuditNote
+from otp.pages import activity
+from otp.upkeep import audit_check
 from tests import factories
 from tests.audit_log import run
 

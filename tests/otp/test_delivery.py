@@ -16,10 +16,11 @@ from django.utils import timezone
 from hubspot_integration import client
 from hubspot_integration.models import OAuthGrant, Portal, RefusedFeature
 from opsagent import broker
-from otp import delivery, delivery_rows, tasks
+from otp import tasks
 from otp.audit import Actor, ActorKind
 from otp.contact.issuing import issue_code
 from otp.contact.order import COMPLETION_DELAY, Issued, Overrides
+from otp.delivery import engine, queue
 from otp.models import AuditEvent, ChannelName, ContactGuard, Delivery, DeliveryStatus, EndReason, OneTimeCode, Source
 from sandbox.local.waiting import eventually
 from tests.hubspot import HubSpot
@@ -60,9 +61,9 @@ def issued_code(portal: Portal, contact_id: int, key: str = "", **changes: Any) 
     return OneTimeCode.objects.get(pk=issue(portal, contact_id, key, **changes).code.id)
 
 
-def drain(portal: Portal, channel: ChannelName) -> delivery.Progress:
+def drain(portal: Portal, channel: ChannelName) -> engine.Progress:
     """Make what is due, in this process."""
-    return delivery.drain(portal_id=portal.id, channel=channel, clock=timezone.now)
+    return engine.drain(portal_id=portal.id, channel=channel, clock=timezone.now)
 
 
 def rows(channel: ChannelName) -> list[Delivery]:
@@ -306,7 +307,7 @@ def test_it_lets_one_worker_at_a_time_serve_a_channel(hubspot: HubSpot) -> None:
     worker = _in_thread(lambda: drain(portal, ChannelName.EMAIL))
     eventually(lambda: hubspot.fired(held))
     issue(portal, 2)
-    assert drain(portal, ChannelName.EMAIL) == delivery.Progress(more_is_due=False)
+    assert drain(portal, ChannelName.EMAIL) == engine.Progress(more_is_due=False)
     assert [row.attempts for row in rows(ChannelName.EMAIL)] == [1, 0]
     hubspot.release(held)
     worker.join()
@@ -317,11 +318,11 @@ def test_it_makes_a_dead_workers_delivery_again_after_its_lease(hubspot: HubSpot
     portal = hubspot.connect(**BOTH)
     contact_id = hubspot.contacts(portal.id)[0]["contactId"]
     one = issue(portal, contact_id)
-    claimed = delivery_rows.claim(portal.id, ChannelName.CONTACT_PROPERTY, timezone.now()).deliveries
+    claimed = queue.claim(portal.id, ChannelName.CONTACT_PROPERTY, timezone.now()).deliveries
     assert len(claimed) == 1
     drain(portal, ChannelName.CONTACT_PROPERTY)
     assert hubspot.writes(portal.id, contact_id) == []
-    with time_machine.travel(timezone.now() + delivery_rows.LEASE + dt.timedelta(seconds=1)):
+    with time_machine.travel(timezone.now() + queue.LEASE + dt.timedelta(seconds=1)):
         drain(portal, ChannelName.CONTACT_PROPERTY)
     assert hubspot.writes(portal.id, contact_id) == [one.code.code]
 
@@ -447,7 +448,7 @@ def test_it_gives_back_what_it_has_not_begun_when_it_is_told_to_stop(hubspot: Hu
         sent = Delivery.objects.filter(channel=ChannelName.EMAIL, status=DeliveryStatus.SENT).count()
         return sent >= 2
 
-    delivery.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now, stopping=stopping)
+    engine.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now, stopping=stopping)
     assert len(hubspot.mails()) == 2
     assert Delivery.objects.due(timezone.now()).filter(channel=ChannelName.EMAIL).count() == 3
     assert [row.attempts for row in rows(ChannelName.EMAIL)] == [1, 1, 0, 0, 0]
@@ -537,9 +538,9 @@ def test_it_finds_a_completion_that_a_dead_worker_did_not_make_due(hubspot: HubS
     Delivery.objects.exclude(channel=ChannelName.WORKFLOW_COMPLETION).update(
         status=DeliveryStatus.SENT, next_attempt_at=None, settled_at=now
     )
-    assert delivery_rows.make_forgotten_completions_due(now) == 0
+    assert queue.make_forgotten_completions_due(now) == 0
     later = now + dt.timedelta(minutes=1)
-    assert delivery_rows.make_forgotten_completions_due(later) == 1
+    assert queue.make_forgotten_completions_due(later) == 1
     assert Delivery.objects.due(later).get().code_id == one.code.id
 
 

@@ -11,10 +11,11 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import activity, audit, card, erasure, tasks
+from otp import audit, tasks
 from otp.audit import Action, Actor, ActorKind
 from otp.contact.order import COMPLETION_DELAY, Checked
 from otp.contact.verifying import verify_code
+from otp.hubspot import card
 from otp.models import (
     AuditEvent,
     AuditNote,
@@ -29,6 +30,8 @@ from otp.models import (
     Source,
     VerificationReason,
 )
+from otp.pages import activity
+from otp.upkeep import erasure
 from sandbox.local import servers
 from tests import environment
 from tests.hubspot import HubSpot

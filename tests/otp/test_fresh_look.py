@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from hubspot_integration import oauth
 from hubspot_integration.models import OAuthGrant, Portal
-from otp import erasure
 from otp.models import ChannelName, Delivery, DeliveryStatus, OneTimeCode
+from otp.upkeep import erasure
 from tests.hubspot import HubSpot, eventually
 from tests.otp.test_delivery import BOTH, drain, issue, issued_code, rows
 from tests.otp.test_property_clearing import verify

@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from otp import lanes
-from otp.lanes import Lanes
+from otp.delivery import lanes
+from otp.delivery.lanes import Lanes
 from tests.hubspot import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)

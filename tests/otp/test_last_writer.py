@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from hubspot_integration.models import Portal
 from opsagent import broker
-from otp import delivery, tasks
+from otp import tasks
+from otp.delivery import engine
 from otp.models import ChannelName, Delivery, DeliveryStatus, EndReason, OneTimeCode, OTPSettings, ResendPolicy
 from tests.hubspot import HubSpot, eventually
 from tests.otp.test_delivery import drain, issued_code
@@ -235,4 +236,4 @@ def test_the_looks_of_an_outage_come_together(hubspot: HubSpot) -> None:
         make(portal, contact["contactId"], "")
     settle(portal, seconds=100)
     assert len(hubspot.requests("contacts.batch_read")) <= 4
-    assert delivery.drain(portal_id=portal.id, channel="contact_property", clock=timezone.now).worked_on == 0
+    assert engine.drain(portal_id=portal.id, channel="contact_property", clock=timezone.now).worked_on == 0

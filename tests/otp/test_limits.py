@@ -14,7 +14,7 @@ from hubspot_integration.models import Portal
 from otp.audit import Actor, ActorKind
 from otp.contact.issuing import issue_code
 from otp.contact.order import Issued, Limit, Overrides, RateLimited
-from otp.endpoints.generate_otp_action import _in_words
+from otp.hubspot.generate_otp_action import _in_words
 from otp.models import EndReason, OneTimeCode, OTPSettings, Source
 from tests import factories
 from tests.concurrently import at_once

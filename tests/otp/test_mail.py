@@ -11,10 +11,12 @@ from django.utils import timezone
 
 from emails.languages import stock_texts
 from hubspot_integration.models import Portal
-from otp import codes, delivery, mail
+from otp import codes
 from otp.audit import Action, Actor, ActorKind
 from otp.contact.issuing import issue_code
 from otp.contact.order import Overrides
+from otp.delivery import engine
+from otp.mails import to_contacts
 from otp.models import AuditEvent, ChannelName, Delivery, DeliveryStatus, EmailTexts, OTPSettings, Source
 from tests import factories
 from tests.hubspot import HubSpot
@@ -25,7 +27,7 @@ NOW = dt.datetime(2026, 11, 23, 13, 30, tzinfo=dt.UTC)
 def written(portal: Portal, language: str, **settings: Any) -> tuple[Any, Any]:
     """Return the preview for a language."""
     own = list(EmailTexts.objects.filter(portal=portal))
-    return mail.preview(
+    return to_contacts.preview(
         portal=portal, settings=OTPSettings(portal=portal, **settings), own=own, language=language, now=NOW
     )
 
@@ -46,7 +48,7 @@ def arrived(hubspot: HubSpot, portal: Portal, language: str = "") -> dict[str, A
         overrides=Overrides(),
         now=timezone.now(),
     )
-    delivery.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
+    engine.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
     (received,) = hubspot.mails()
     return received
 
@@ -161,7 +163,7 @@ def test_it_never_lets_a_setting_add_a_header(hubspot: HubSpot, field: str) -> N
         overrides=Overrides(),
         now=timezone.now(),
     )
-    delivery.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
+    engine.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
     assert all("Bcc" not in dict(one["headers"]) for one in hubspot.mails())
     assert all(one["recipients"] == ["ada@example.com"] for one in hubspot.mails())
 
@@ -170,7 +172,7 @@ def test_it_sends_the_admin_a_test_mail_and_writes_it_down(hubspot: HubSpot) -> 
     portal = hubspot.connect()
     member = factories.PortalMemberFactory.create(portal=portal, email="admin@acme.example")
     settings = OTPSettings(portal=portal, email_subject="Not saved yet", sender_name="Acme")
-    mail.send_test(member=member, settings=settings, own=[], language="", now=timezone.now())
+    to_contacts.send_test(member=member, settings=settings, own=[], language="", now=timezone.now())
     (received,) = hubspot.mails()
     assert (received["recipients"], received["subject"]) == (["admin@acme.example"], "Not saved yet")
     (event,) = AuditEvent.objects.all()
@@ -185,11 +187,11 @@ def test_it_limits_test_mails(hubspot: HubSpot) -> None:
 
     def send(to: Any, minutes: int) -> None:
         now = NOW + dt.timedelta(minutes=minutes)
-        mail.send_test(member=to, settings=OTPSettings(portal=portal), own=[], language="", now=now)
+        to_contacts.send_test(member=to, settings=OTPSettings(portal=portal), own=[], language="", now=now)
 
     for minute in range(5):
         send(member, minute)
-    with pytest.raises(mail.TooManyTestMails) as refused:
+    with pytest.raises(to_contacts.TooManyTestMails) as refused:
         send(member, 7)
     assert refused.value.retry_after == 180
     send(other, 7)
@@ -200,12 +202,12 @@ def test_it_limits_test_mails(hubspot: HubSpot) -> None:
 def test_it_says_why_a_test_mail_did_not_leave(portal: Portal, settings: Any) -> None:
     member = factories.PortalMemberFactory.create(portal=portal, email="")
     unsaved = OTPSettings(portal=portal)
-    with pytest.raises(mail.TestMailRefused, match="Sign in with HubSpot again"):
-        mail.send_test(member=member, settings=unsaved, own=[], language="", now=NOW)
+    with pytest.raises(to_contacts.TestMailRefused, match="Sign in with HubSpot again"):
+        to_contacts.send_test(member=member, settings=unsaved, own=[], language="", now=NOW)
     member.email = "admin@acme.example"
     settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 9
-    with pytest.raises(mail.TestMailRefused, match=r"did not take the test mail \(connection_failed\)"):
-        mail.send_test(member=member, settings=unsaved, own=[], language="", now=NOW)
+    with pytest.raises(to_contacts.TestMailRefused, match=r"did not take the test mail \(connection_failed\)"):
+        to_contacts.send_test(member=member, settings=unsaved, own=[], language="", now=NOW)
 
 
 @pytest.mark.django_db

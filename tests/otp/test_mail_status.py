@@ -13,10 +13,10 @@ from django.test import Client
 from django.utils import timezone
 
 from hubspot_integration.models import Portal
-from otp import delivery
 from otp.audit import Actor, ActorKind
 from otp.contact.issuing import issue_code
 from otp.contact.order import Overrides
+from otp.delivery import engine
 from otp.models import ChannelName, Delivery, DeliveryStatus, OneTimeCode, OTPSettings, Source
 from tests.hubspot import HubSpot
 
@@ -320,7 +320,7 @@ def test_it_logs_no_address(mailed: Delivery, logged: Callable[[], str]) -> None
 def test_it_does_not_mail_an_address_again_within_the_hour_after_a_bounce(hubspot: HubSpot) -> None:
     portal = hubspot.connect(send_email=True)
     first = issue(portal)
-    delivery.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
+    engine.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
     assert (
         post(
             "postmark",
@@ -329,13 +329,13 @@ def test_it_does_not_mail_an_address_again_within_the_hour_after_a_bounce(hubspo
         == 200
     )
     again, other = issue(portal), issue(portal, 2, "bob@example.com")
-    delivery.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
+    engine.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
     assert [mail["recipients"] for mail in hubspot.mails()] == [["ada@example.com"], ["bob@example.com"]]
     assert Delivery.objects.get(code=again).status == DeliveryStatus.BOUNCED
     assert Delivery.objects.get(code=other).status == DeliveryStatus.SENT
     Delivery.objects.filter(code=first).update(provider_status_at=timezone.now() - dt.timedelta(minutes=61))
     issue(portal)
-    delivery.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
+    engine.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
     assert len(hubspot.mails("ada@example.com")) == 2
 
 
@@ -344,7 +344,7 @@ def test_it_says_bounced_in_the_outputs_and_on_the_card(hubspot: HubSpot) -> Non
 
     portal = hubspot.connect(send_email=True)
     code = issue(portal)
-    delivery.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
+    engine.drain(portal_id=portal.id, channel=ChannelName.EMAIL, clock=timezone.now)
     assert post("postmark", postmark("Bounce", "x", Metadata={"reference": str(code.pk)})) == 200
     outputs = outputs_of(code, Delivery.objects.filter(code=code), timezone.now())
     assert outputs["otp_email_status"] == "bounced"

@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from hubspot_integration import access, oauth
 from hubspot_integration.models import OAuthGrant, OAuthState, Portal, PortalMember
-from otp import members, notices
 from otp.audit import Action
+from otp.mails import to_admins
 from otp.models import AuditEvent
+from otp.pages import members
 from tests import factories
 from tests.hubspot import HubSpot
 from tests.hubspot_integration.test_oauth import approve, install, installer
@@ -171,7 +172,7 @@ def test_whoever_is_removed_gets_no_notices(
 ) -> None:
     members.remove(by=member("ada"), member_id=member("bea").pk, now=timezone.now())
     oauth.mark_disconnected(portal.id)
-    notices.tell_admins(portal.id, notices.DISCONNECTED)
+    to_admins.tell_admins(portal.id, to_admins.DISCONNECTED)
     assert [mail.to for mail in mailoutbox] == [["ada@company.example"]]
 
 

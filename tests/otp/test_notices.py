@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from hubspot_integration import oauth
 from hubspot_integration.models import Portal
-from otp import notices
+from otp.mails import to_admins
 from tests import factories
 from tests.hubspot import HubSpot
 from tests.queued import queued
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("subject", "happened", "remedy"),
     [
-        (notices.DISCONNECTED, "no longer connected", "Install the app again"),
-        (notices.DISCONNECTED_BY_ADMIN, "by one of its admins", "install the app again"),
+        (to_admins.DISCONNECTED, "no longer connected", "Install the app again"),
+        (to_admins.DISCONNECTED_BY_ADMIN, "by one of its admins", "install the app again"),
         ("property:otp_code", "contact property otp_code", "Sync Properties"),
         ("contacts", "permission", "Reconnect"),
         ("everything", "every call", "tried again every two minutes"),
@@ -33,7 +33,7 @@ def test_it_says_what_happened_and_what_to_do(hubspot: HubSpot, subject: str, ha
     factories.PortalMemberFactory.create(portal=portal, email="admin@company.example")
     factories.PortalMemberFactory.create(portal=portal, email="")
     factories.PortalMemberFactory.create(email="stranger@company.example")
-    assert notices.tell_admins(portal.id, subject) == 1
+    assert to_admins.tell_admins(portal.id, subject) == 1
     (mail,) = hubspot.mails()
     assert mail["recipients"] == ["admin@company.example"]
     for part in (mail["text"], mail["html"]):
@@ -43,11 +43,11 @@ def test_it_says_what_happened_and_what_to_do(hubspot: HubSpot, subject: str, ha
     assert str(portal.hub_domain) in mail["subject"]
 
 
-@pytest.mark.parametrize("subject", [notices.DISCONNECTED, "contacts"])
+@pytest.mark.parametrize("subject", [to_admins.DISCONNECTED, "contacts"])
 def test_it_says_nothing_that_is_not_true_any_more(hubspot: HubSpot, subject: str) -> None:
     portal = hubspot.connect()
     factories.PortalMemberFactory.create(portal=portal, email="admin@company.example")
-    assert notices.tell_admins(portal.id, subject) == 0
+    assert to_admins.tell_admins(portal.id, subject) == 0
     assert hubspot.mails() == []
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal
 from otp import audit
-from otp.card import CONTACT_TIMEOUT
+from otp.hubspot.card import CONTACT_TIMEOUT
 from otp.models import AuditEvent, AuditNote, Delivery, DeliveryStatus, OneTimeCode, OTPSettings, Verification
 from tests import factories
 from tests.hubspot import HubSpot

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otp import policy
+from otp import strength
 from otp.codes import EXPIRY_MINUTES, LENGTHS, CodeType
-from otp.policy import Assessment, Choice, Standing, Verdict
+from otp.strength import Assessment, Choice, Standing, Verdict
 
 DEFAULTS = Choice(
     code_type=CodeType.NUMERIC,
@@ -34,29 +34,29 @@ def verdict(assessment: Assessment, standard: str, section: str, words: str = ""
 
 
 def standings(choice: Choice, standard: str, section: str, words: str = "") -> Standing:
-    return verdict(policy.assess(choice), standard, section, words).standing
+    return verdict(strength.assess(choice), standard, section, words).standing
 
 
 def test_it_counts_the_guesses_of_a_day() -> None:
     # Locks of 15, 30, 60, 120, 240 and 480 minutes end before the day does, the one of 960 does not: seven times ten.
-    found = policy.assess(DEFAULTS)
+    found = strength.assess(DEFAULTS)
     assert (found.possible_codes, found.guesses_a_day, found.one_in) == (1_000_000, 70, 14_285)
     assert found.bits == pytest.approx(19.93, abs=0.01)
 
 
 def test_it_counts_the_codes_where_they_are_the_narrower_door() -> None:
-    assert policy.assess(replace(DEFAULTS, codes_a_day=2)).guesses_a_day == 10
+    assert strength.assess(replace(DEFAULTS, codes_a_day=2)).guesses_a_day == 10
 
 
 def test_it_counts_that_a_guess_meets_several_codes_where_older_ones_stay() -> None:
-    kept = policy.assess(replace(DEFAULTS, keeps_older_codes=True))
+    kept = strength.assess(replace(DEFAULTS, keeps_older_codes=True))
     # Twenty codes of five attempts each: no guess can be worth more than that.
     assert (kept.guesses_a_day, kept.one_in) == (70, 10_000)
 
 
 def test_it_counts_every_round_of_locks_that_do_not_grow() -> None:
     choice = replace(DEFAULTS, lock_minutes=60, longest_lock_minutes=60, codes_a_day=1000, codes_in_10_minutes=100)
-    assert policy.assess(choice).guesses_a_day == 240
+    assert strength.assess(choice).guesses_a_day == 240
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_it_does_not_call_several_live_codes_bound_to_a_request() -> None:
     )
 )
 def test_it_never_promises_more_than_the_counts_allow(choice: Choice) -> None:
-    found = policy.assess(choice)
+    found = strength.assess(choice)
     assert 1 <= found.one_in <= found.possible_codes
     assert found.guesses_a_day <= choice.codes_a_day * choice.attempts_per_code
     # Every guess counts at least once against every code.

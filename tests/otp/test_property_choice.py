@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hubspot_integration.client import ContactProperty
-from otp.property_choice import refusal, remark
+from otp.pages.property_choice import refusal, remark
 
 
 def contact_property(**changes: Any) -> ContactProperty:

@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from hubspot_integration import budget
 from hubspot_integration.models import Portal
-from otp import delivery, delivery_rows, tasks
+from otp import tasks
 from otp.audit import Actor, ActorKind
 from otp.contact.verifying import verify_code
+from otp.delivery import engine, queue
 from otp.models import ChannelName, Delivery, DeliveryStatus, EndReason, OneTimeCode, OTPSettings, ResendPolicy, Source
 from tests.hubspot import HubSpot
 from tests.otp.test_delivery import drain, issue
@@ -172,7 +173,7 @@ def in_another_connection(work: Callable[[], OneTimeCode]) -> OneTimeCode:
 
 def test_it_writes_no_code_while_it_clears(hubspot: HubSpot) -> None:
     portal = hubspot.connect(**STORED)
-    with delivery._only_one(portal.id, ChannelName.PROPERTY_CLEARING) as alone:
+    with engine._only_one(portal.id, ChannelName.PROPERTY_CLEARING) as alone:
         assert alone
         code = in_another_connection(lambda: write(portal, contact_of(hubspot, portal)))
         assert Delivery.objects.get(code=code, channel=ChannelName.CONTACT_PROPERTY).status == DeliveryStatus.PENDING
@@ -205,7 +206,7 @@ def test_it_tries_again_when_hubspot_is_away(hubspot: HubSpot) -> None:
     with time_machine.travel(timezone.now() + END):
         ((status, _),) = clear(portal)
         assert status == DeliveryStatus.PENDING
-    with time_machine.travel(timezone.now() + END + delivery_rows.LEASE):
+    with time_machine.travel(timezone.now() + END + queue.LEASE):
         assert clear(portal) == [(DeliveryStatus.SENT, "")]
     assert hubspot.writes(portal.id, contact)[-1] == ""
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from hubspot_integration import oauth
 from hubspot_integration.models import Portal, PortalMember
-from otp import retention, tasks
+from otp import tasks
 from otp.audit import Action, Actor, ActorKind
 from otp.contact.verifying import verify_code
 from otp.models import (
@@ -26,6 +26,7 @@ from otp.models import (
     Verification,
     VerificationReason,
 )
+from otp.upkeep import retention
 from sandbox.local import servers
 from sandbox.local.waiting import PATIENCE
 from tests import environment, factories

@@ -18,8 +18,8 @@ from pytest_django import Settings
 
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, RefusedFeature
 from hubspot_integration.oauth import REQUIRED_SCOPES
-from otp import forms, portal_settings, views
 from otp.models import AuditEvent, AuditNote, OTPSettings
+from otp.pages import forms, portal_settings, settings_pages
 from sandbox.local.waiting import PATIENCE
 from tests import factories, portal_admin
 from tests.page import Page
@@ -864,8 +864,8 @@ def test_it_keeps_the_old_list_when_hubspot_refuses(
 
 
 def test_it_waits_three_seconds_at_most(admin: Admin, hubspot: HubSpot, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (views.LIST_TIMEOUT, forms.LOOKUP_TIMEOUT) == (3.0, 3.0)
-    monkeypatch.setattr(views, "LIST_TIMEOUT", 0.2)
+    assert (settings_pages.LIST_TIMEOUT, forms.LOOKUP_TIMEOUT) == (3.0, 3.0)
+    monkeypatch.setattr(settings_pages, "LIST_TIMEOUT", 0.2)
     monkeypatch.setattr(forms, "LOOKUP_TIMEOUT", 0.2)
     hubspot.speaks.clear()  # an answer that came would be shown
     assert "HubSpot did not answer" in admin.opens().text

@@ -8,7 +8,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from opsagent import encryption, rotation
 from opsagent.rotation import Rewritten, Secrets
-from otp.rotation import Peppers, rewrite_address_digests
+from otp.upkeep.rotation import Peppers, rewrite_address_digests
 
 STEP: Final = 500
 TRIES: Final = 30

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from otp import audit_chain, audit_check
-from otp.audit_check import Head, Report
+from otp.upkeep import audit_chain, audit_check
+from otp.upkeep.audit_check import Head, Report
 
 
 class Command(BaseCommand):

@@ -23,13 +23,15 @@ from django.utils.safestring import SafeString
 
 from hubspot_integration.models import Portal
 from opsagent.staff.proof import ask_again
-from otp import activity, audit, support
-from otp.activity_views import log_as_csv, trail_as_csv
+from otp import audit
 from otp.audit import Action
 from otp.codes import mask_address
 from otp.contact.verifying import lift_lock
 from otp.models import AuditEvent, AuditLink, ChannelName, ContactGuard, Delivery, OneTimeCode, OTPSettings
-from otp.support import Search
+from otp.pages import activity
+from otp.pages.activity_pages import log_as_csv, trail_as_csv
+from otp.staff import support
+from otp.staff.support import Search
 
 LIST_LIMIT: Final = 10_000
 """How many rows a list leads to; what lies behind them is found by searching."""

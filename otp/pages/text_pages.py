@@ -15,10 +15,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from emails import languages
 from hubspot_integration import access
 from hubspot_integration.models import Portal, PortalMember
-from otp import email_texts, mail
-from otp.email_texts import TextsChangedMeanwhile, UnusableFile
-from otp.forms import EmailTextsForm
+from otp.mails import to_contacts
 from otp.models import EmailTexts, OTPSettings
+from otp.pages import email_texts
+from otp.pages.email_texts import TextsChangedMeanwhile, UnusableFile
+from otp.pages.forms import EmailTextsForm
 
 LOOKS: Final = {"light": "Light", "dark": "Dark", "text": "Plain text"}
 # What the mail's style sheet asks for; a frame cannot answer for itself, so the preview says it.
@@ -84,7 +85,7 @@ def email_texts_preview(request: HttpRequest, portal: Portal, language: str) -> 
     if form.is_bound and not form.is_valid():
         sentences = "\n".join(str(sentence) for errors in form.errors.values() for sentence in errors)
         return HttpResponse(f"There is no preview yet.\n\n{sentences}\n", content_type="text/plain; charset=utf-8")
-    content, _ = mail.preview(
+    content, _ = to_contacts.preview(
         portal=portal,
         settings=_settings(portal),
         own=_own(portal, form),
@@ -111,14 +112,14 @@ def email_texts_test(request: HttpRequest, member: PortalMember, language: str) 
         form.focus_first_error()
         return _editor(request, portal, form, seen=seen)
     try:
-        mail.send_test(
+        to_contacts.send_test(
             member=member,
             settings=_settings(portal),
             own=_own(portal, form),
             language=code,
             now=timezone.now(),
         )
-    except (mail.TooManyTestMails, mail.TestMailRefused) as error:
+    except (to_contacts.TooManyTestMails, to_contacts.TestMailRefused) as error:
         messages.error(request, str(error))
     else:
         messages.success(request, f"A test mail is on its way to {member.email}.")
@@ -174,7 +175,7 @@ def _settings(portal: Portal) -> OTPSettings:
 def _form(portal: Portal, code: str, data: QueryDict | None = None) -> EmailTextsForm:
     others = EmailTexts.objects.filter(portal=portal).exclude(language=code)
     settings = _settings(portal)
-    chosen = mail.Letterhead(portal, settings, others).texts(code, settings.expiry_minutes)
+    chosen = to_contacts.Letterhead(portal, settings, others).texts(code, settings.expiry_minutes)
     return EmailTextsForm(data, instance=email_texts.of_language(portal, code), underlying=chosen)
 
 

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from hubspot_integration import access
 from hubspot_integration.models import PortalMember
-from otp import members
+from otp.pages import members
 
 
 @never_cache

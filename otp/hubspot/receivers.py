@@ -14,10 +14,13 @@ from hubspot_integration import client
 from hubspot_integration.models import Portal, PortalMember
 from hubspot_integration.signals import contacts_deleted, feature_refused, portal_connected, portal_disconnected
 from hubspot_integration.transport import HubSpotError
-from otp import audit, delivery_rows, erasure, mail_status, notices, tasks
+from otp import audit, tasks
 from otp.audit import Action, ActorKind
 from otp.contact.order import COMPLETION_SCOPE
+from otp.delivery import queue, reports
+from otp.mails import to_admins
 from otp.models import OTPSettings
+from otp.upkeep import erasure
 
 log = structlog.get_logger(__name__)
 
@@ -44,11 +47,11 @@ def prepare_portal(*, portal: Portal, scopes: set[str], member: PortalMember, **
 def tell_of_the_end(*, portal: Portal, asked_by: str, by_staff: bool, **_: Any) -> None:
     """Write down that the connection is gone, give up what cannot be delivered any more, and mail the admins."""
     if by_staff:
-        kind, subject = ActorKind.STAFF, notices.DISCONNECTED_BY_STAFF
+        kind, subject = ActorKind.STAFF, to_admins.DISCONNECTED_BY_STAFF
     elif asked_by:
-        kind, subject = ActorKind.ADMIN, notices.DISCONNECTED_BY_ADMIN
+        kind, subject = ActorKind.ADMIN, to_admins.DISCONNECTED_BY_ADMIN
     else:
-        kind, subject = ActorKind.SYSTEM, notices.DISCONNECTED
+        kind, subject = ActorKind.SYSTEM, to_admins.DISCONNECTED
     audit.record(
         portal=portal,
         at=timezone.now(),
@@ -56,7 +59,7 @@ def tell_of_the_end(*, portal: Portal, asked_by: str, by_staff: bool, **_: Any) 
         actor_kind=kind,
         action=Action.PORTAL_DISCONNECTED,
     )
-    delivery_rows.give_up(portal_id=portal.id, now=timezone.now())
+    queue.give_up(portal_id=portal.id, now=timezone.now())
     _tell(portal.id, subject)
 
 
@@ -81,7 +84,7 @@ def note_mail_status(
     *, message_id: str, reference: UUID | None, status: MailStatus, at: dt.datetime | None, **_: Any
 ) -> None:
     """Write on the delivery what the mail provider reports."""
-    mail_status.note(message_id=message_id, reference=reference, status=status, at=at, now=timezone.now())
+    reports.note(message_id=message_id, reference=reference, status=status, at=at, now=timezone.now())
 
 
 def _tell(portal_id: int, subject: str) -> None:

@@ -9,9 +9,9 @@ from typing import Final
 from hubspot_integration import client
 from hubspot_integration.client import Batches
 from hubspot_integration.models import Portal
-from otp.channels import standing
-from otp.channels.base import NO_OBJECTION, Clock, FollowUp, Outcome, Step, Steps
-from otp.channels.batches import hand_over
+from otp.delivery.channels import standing
+from otp.delivery.channels.base import NO_OBJECTION, Clock, FollowUp, Outcome, Step, Steps
+from otp.delivery.channels.batches import hand_over
 from otp.models import Delivery, DeliveryStatus, OneTimeCode
 
 LATER: Final = "looked_at_once_more"

@@ -19,10 +19,10 @@ import structlog
 from django.db import DatabaseError, connection
 
 from hubspot_integration.models import Portal
-from otp import delivery_rows
-from otp.channels import BOUNCED_LATELY, CHANNELS, TURNS, Channel, Clock, FollowUp, Outcome, Step
-from otp.counts import DELIVERIES, DELIVERY_SECONDS
-from otp.delivery_rows import NOT_OURS, Claim
+from otp.counters import DELIVERIES, DELIVERY_SECONDS
+from otp.delivery import queue
+from otp.delivery.channels import BOUNCED_LATELY, CHANNELS, TURNS, Channel, Clock, FollowUp, Outcome, Step
+from otp.delivery.queue import NOT_OURS, Claim
 from otp.models import ChannelName, Delivery, DeliveryStatus
 
 log = structlog.get_logger(__name__)
@@ -118,10 +118,10 @@ class _Turn:
 
     def take_batch(self) -> Claim:
         """Claim what is due and let the channel work on it."""
-        claimed = delivery_rows.claim(self.portal.id, self.channel, self.clock())
+        claimed = queue.claim(self.portal.id, self.channel, self.clock())
         self.progress.worked_on += len(claimed.deliveries)
         if self.worker.when_unheard is not None:
-            delivery_rows.follow_up(claimed.unheard, self.worker.when_unheard, self.clock())
+            queue.follow_up(claimed.unheard, self.worker.when_unheard, self.clock())
         try:
             if claimed.deliveries:
                 self._deliver(claimed)
@@ -145,7 +145,7 @@ class _Turn:
                     return
             else:
                 return
-        delivery_rows.give_back(claimed, self.clock())
+        queue.give_back(claimed, self.clock())
 
     def _take(self, step: Step, claimed: Claim) -> list[Delivery]:
         """Write down what a step says; return what of `about_to` may be handed over."""
@@ -165,12 +165,12 @@ class _Turn:
     ) -> dict[int, str | None]:
         # Before the outcomes: should this worker die in between, they are unheard of, and both come once more.
         for wanted, deliveries in self._wanted(outcomes).items():
-            delivery_rows.follow_up(deliveries, wanted, now)
+            queue.follow_up(deliveries, wanted, now)
         with_retries = [(outcome, _retry_at(outcome, self.worker, now)) for outcome in outcomes]
-        objections = delivery_rows.record(self.channel, claimed.lease, with_retries, about_to or [], now)
+        objections = queue.record(self.channel, claimed.lease, with_retries, about_to or [], now)
         if self._is_lost and self.worker.when_unheard is not None:
             # Without the lock another worker may have been at the same contacts during the call.
-            delivery_rows.follow_up([outcome.delivery for outcome in outcomes], self.worker.when_unheard, now)
+            queue.follow_up([outcome.delivery for outcome in outcomes], self.worker.when_unheard, now)
         for outcome, retry_at in with_retries:
             if retry_at is not None:
                 self.progress.expect(self.channel, retry_at)
@@ -191,7 +191,7 @@ class _Turn:
     def _make_completions_due(self) -> None:
         self._look_at = time.monotonic() + SETTLING_SECONDS
         if self.progress.settled:
-            for at in delivery_rows.make_completions_due(self.progress.settled, self.clock()):
+            for at in queue.make_completions_due(self.progress.settled, self.clock()):
                 self.progress.expect(ChannelName.WORKFLOW_COMPLETION, at)
             self.progress.settled.clear()
 

@@ -8,8 +8,8 @@ from uuid import UUID
 from hubspot_integration import client, workflow_actions
 from hubspot_integration.client import Batches
 from hubspot_integration.models import Portal
-from otp.channels.base import NO_OBJECTION, Clock, FollowUp, Outcome, Steps
-from otp.channels.batches import hand_over
+from otp.delivery.channels.base import NO_OBJECTION, Clock, FollowUp, Outcome, Steps
+from otp.delivery.channels.batches import hand_over
 from otp.models import ChannelName, Delivery, OneTimeCode
 from otp.workflow_outputs import outputs_of
 

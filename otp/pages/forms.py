@@ -20,7 +20,7 @@ from opsagent import addresses
 from opsagent.quoting import quoted
 from otp.contact.order import COMPLETION_SCOPE
 from otp.models import DAY_IN_MINUTES, TEXT_LIMIT, EmailTexts, OTPSettings
-from otp.property_choice import address_refusal, refusal, remark
+from otp.pages.property_choice import address_refusal, refusal, remark
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[OTPSettings]

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from otp.channels.base import BOUNCED_LATELY, Channel, Clock, FollowUp, Outcome, Step
-from otp.channels.contact_property import ContactPropertyChannel
-from otp.channels.email import EmailChannel
-from otp.channels.property_check import PropertyCheckChannel
-from otp.channels.property_clearing import PropertyClearingChannel
-from otp.channels.workflow_completion import WorkflowCompletionChannel, WorkflowConfirmationChannel
+from otp.delivery.channels.base import BOUNCED_LATELY, Channel, Clock, FollowUp, Outcome, Step
+from otp.delivery.channels.contact_property import ContactPropertyChannel
+from otp.delivery.channels.email import EmailChannel
+from otp.delivery.channels.property_check import PropertyCheckChannel
+from otp.delivery.channels.property_clearing import PropertyClearingChannel
+from otp.delivery.channels.workflow_completion import WorkflowCompletionChannel, WorkflowConfirmationChannel
 from otp.models import ChannelName
 
 __all__ = ["BOUNCED_LATELY", "CHANNELS", "TURNS", "Channel", "Clock", "FollowUp", "Outcome", "Step"]

@@ -24,8 +24,8 @@ from hubspot_integration.authentication import HubSpotSignature
 from hubspot_integration.door import CARD_IDENTITY
 from hubspot_integration.models import Portal
 from hubspot_integration.workflow_actions import MAXIMUM_ID
-from otp import card
-from otp.card import Agent, Overview, Reason, Refused
+from otp.hubspot import card
+from otp.hubspot.card import Agent, Overview, Reason, Refused
 from otp.models import CodeVisibility, ResendPolicy, Verification, VerificationReason, VerificationResult
 from otp.workflow_outputs import DeliverySummary
 

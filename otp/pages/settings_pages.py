@@ -22,13 +22,15 @@ from hubspot_integration.client import ContactProperty
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, PortalMember
 from hubspot_integration.transport import HubSpotError
 from opsagent import addresses
-from otp import members, notices, policy, portal_settings
+from otp import strength
 from otp.codes import CodeType
 from otp.contact.verdicts import MAXIMUM_WRONG_ATTEMPTS
-from otp.forms import PolicyForm, SettingsForm
+from otp.mails import to_admins
 from otp.models import OTPSettings, ResendPolicy
-from otp.portal_settings import ChangedMeanwhile
-from otp.property_choice import left_out, refusal
+from otp.pages import members, portal_settings
+from otp.pages.forms import PolicyForm, SettingsForm
+from otp.pages.portal_settings import ChangedMeanwhile
+from otp.pages.property_choice import left_out, refusal
 
 LIST_LIFETIME: Final = dt.timedelta(minutes=10)
 LIST_TIMEOUT: Final = 3.0
@@ -220,7 +222,7 @@ def _settings_page(
         "portal": portal,
         "zone": portal.zone,
         "connection": _connection(portal, grant, now),
-        "refusals": [notices.sentences_of(refused) for refused in portal.refused_features.all()],
+        "refusals": [to_admins.sentences_of(refused) for refused in portal.refused_features.all()],
         "property_list": property_list,
         "left_out": left_out(_properties(property_list)),
         "may_create_property": grant is not None and SCHEMA_SCOPE in grant.scopes,
@@ -276,9 +278,9 @@ def _in_words(field: forms.Field, value: Any) -> str:
     return str(value) if value not in {None, ""} else "nothing"
 
 
-def _assessment(otp_settings: OTPSettings) -> policy.Assessment:
-    return policy.assess(
-        policy.Choice(
+def _assessment(otp_settings: OTPSettings) -> strength.Assessment:
+    return strength.assess(
+        strength.Choice(
             code_type=CodeType(otp_settings.code_type),
             code_length=otp_settings.code_length,
             expiry_minutes=otp_settings.expiry_minutes,

@@ -11,9 +11,9 @@ from hubspot_integration import workflow_actions
 from hubspot_integration.workflow_actions import Execution, epoch_milliseconds
 from otp.contact.order import Checked, InvalidAddress, MissingAddress, NotInstalled, RequestKeyTaken
 from otp.contact.verifying import verify_code
-from otp.counts import CHECKS_REFUSED
-from otp.endpoints import workflow_action
-from otp.endpoints.workflow_action import InvalidInput, WorkflowAction
+from otp.counters import CHECKS_REFUSED
+from otp.hubspot import workflow_action
+from otp.hubspot.workflow_action import InvalidInput, WorkflowAction
 
 log = structlog.get_logger(__name__)
 

@@ -6,8 +6,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiVi
 from drf_spectacular.utils import OpenApiResponse, extend_schema, inline_serializer
 from rest_framework import serializers
 
-from otp.endpoints.generate_otp_action import GenerateOTPAction
-from otp.endpoints.verify_otp_action import VerifyOTPAction
+from otp.hubspot.generate_otp_action import GenerateOTPAction
+from otp.hubspot.verify_otp_action import VerifyOTPAction
 
 
 class SignatureScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the library is untyped here
@@ -66,7 +66,7 @@ _POST = extend_schema(
 class GenerateOTPActionSchema(OpenApiViewExtension):  # type: ignore[no-untyped-call]
     """The Generate OTP action."""
 
-    target_class = "otp.endpoints.generate_otp_action.GenerateOTPAction"
+    target_class = "otp.hubspot.generate_otp_action.GenerateOTPAction"
 
     def view_replacement(self) -> type[GenerateOTPAction]:
         """Return the same view with its bodies described."""
@@ -82,7 +82,7 @@ class GenerateOTPActionSchema(OpenApiViewExtension):  # type: ignore[no-untyped-
 class VerifyOTPActionSchema(OpenApiViewExtension):  # type: ignore[no-untyped-call]
     """The Verify OTP action."""
 
-    target_class = "otp.endpoints.verify_otp_action.VerifyOTPAction"
+    target_class = "otp.hubspot.verify_otp_action.VerifyOTPAction"
 
     def view_replacement(self) -> type[VerifyOTPAction]:
         """Return the same view with its bodies described."""

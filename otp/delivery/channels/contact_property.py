@@ -6,9 +6,9 @@ from typing import Final
 from hubspot_integration import client
 from hubspot_integration.client import Batches
 from hubspot_integration.models import Portal
-from otp.channels import property_clearing
-from otp.channels.base import Clock, FollowUp, Outcome, Steps
-from otp.channels.batches import hand_over
+from otp.delivery.channels import property_clearing
+from otp.delivery.channels.base import Clock, FollowUp, Outcome, Steps
+from otp.delivery.channels.batches import hand_over
 from otp.models import Delivery
 
 # Of codes that were made for one contact and property the newest live one is written, whenever its turn comes.

@@ -19,9 +19,9 @@ from otp.contact.order import (
     RateLimited,
     RequestKeyTaken,
 )
-from otp.counts import CODES_REFUSED
-from otp.endpoints import workflow_action
-from otp.endpoints.workflow_action import InvalidInput, WorkflowAction
+from otp.counters import CODES_REFUSED
+from otp.hubspot import workflow_action
+from otp.hubspot.workflow_action import InvalidInput, WorkflowAction
 from otp.workflow_outputs import OTPError, failure, outputs_of
 
 # The step waits a little longer than its code lives: our own completion at expiry comes first.

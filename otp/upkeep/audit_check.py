@@ -13,8 +13,8 @@ from django.db.models import Min
 
 from hubspot_integration.models import Portal
 from opsagent.spreadsheets import neutralised
-from otp.audit_chain import BEGINNING, canonical, digest_of, hash_of, moment
 from otp.models import AuditChain, AuditEvent, AuditLink, AuditMark
+from otp.upkeep.audit_chain import BEGINNING, canonical, digest_of, hash_of, moment
 
 STEP: Final = 2000
 LONGEST_TRANSACTION: Final = dt.timedelta(hours=1)

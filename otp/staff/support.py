@@ -208,7 +208,7 @@ def retry_delivery(*, delivery_id: int, staff: str, now: dt.datetime) -> bool:
 def disconnect(*, portal: Portal, staff: str) -> bool:
     """End the connection to a portal, on both sides where HubSpot lets us; return whether there was one.
 
-    That it ended, and who wanted it, is recorded by whoever hears of it (otp.receivers).
+    That it ended, and who wanted it, is recorded by whoever hears of it (otp.hubspot.receivers).
     """
     if not portal.is_connected:
         return False

@@ -12,7 +12,7 @@ from django.db.models import F
 
 from opsagent import database
 from otp import audit
-from otp.channels import CHANNELS, Channel, FollowUp, Outcome
+from otp.delivery.channels import CHANNELS, Channel, FollowUp, Outcome
 from otp.models import ChannelName, Delivery, DeliveryStatus
 
 LEASE: Final = dt.timedelta(seconds=30)

@@ -19,11 +19,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from hubspot_integration import access
 from hubspot_integration.models import Portal
 from opsagent.spreadsheets import csv_response
-from otp import activity, audit, audit_check, card
-from otp.activity import CHANNEL_WORDS, Entry, Filters, Funnel, Place, words_of_delivery, words_of_outcomes
+from otp import audit
 from otp.audit import Action, ActorKind
-from otp.forms import ShortlyQuoting
+from otp.hubspot import card
 from otp.models import ChannelName, ContactGuard, Delivery
+from otp.pages import activity
+from otp.pages.activity import CHANNEL_WORDS, Entry, Filters, Funnel, Place, words_of_delivery, words_of_outcomes
+from otp.pages.forms import ShortlyQuoting
+from otp.upkeep import audit_check
 
 PERIODS: Final = {
     "day": ("24 hours", dt.timedelta(hours=24)),

@@ -6,7 +6,7 @@ from typing import Final
 
 from hubspot_integration.client import AskAgain, Batches
 from hubspot_integration.transport import HubSpotError
-from otp.channels.base import Outcome, Step, Steps
+from otp.delivery.channels.base import Outcome, Step, Steps
 from otp.models import Delivery
 
 Call = Callable[[list[Delivery]], list[Outcome]]

@@ -9,9 +9,9 @@ from django.db import connection
 from hubspot_integration import budget, client
 from hubspot_integration.client import Batches
 from hubspot_integration.models import Portal
-from otp.channels import standing
-from otp.channels.base import NO_OBJECTION, Clock, FollowUp, Outcome, Step, Steps
-from otp.channels.batches import hand_over
+from otp.delivery.channels import standing
+from otp.delivery.channels.base import NO_OBJECTION, Clock, FollowUp, Outcome, Step, Steps
+from otp.delivery.channels.batches import hand_over
 from otp.models import ChannelName, Delivery, DeliveryStatus, OTPSettings
 
 SHARE_FOR_OTHERS: Final = 0.5

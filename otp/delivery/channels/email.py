@@ -10,8 +10,8 @@ from emails import messages
 from emails.messages import Message, Sender
 from hubspot_integration.models import Portal
 from otp import codes
-from otp.channels.base import BOUNCED_LATELY, Clock, FollowUp, Outcome, Step, Steps
-from otp.mail import Letterhead
+from otp.delivery.channels.base import BOUNCED_LATELY, Clock, FollowUp, Outcome, Step, Steps
+from otp.mails.to_contacts import Letterhead
 from otp.models import ChannelName, Delivery, DeliveryStatus
 
 BOUNCE_HOLDS: Final = dt.timedelta(hours=1)

@@ -1,0 +1,1 @@
+"""What HubSpot calls: workflow actions, the card, and what its news lead to."""

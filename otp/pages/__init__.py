@@ -1,0 +1,1 @@
+"""The portal admin's pages: settings, texts, people, activity."""

@@ -1,0 +1,1 @@
+"""What support staff see and do in the Django admin."""
