@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from django.apps import apps
+
 TIMEOUT: Final = 5.0
 _MAXIMUM_BODY: Final = 100_000
 
@@ -62,8 +64,9 @@ def examination(name: str) -> Callable[[Examination], Examination]:
 
 
 def examinations() -> dict[str, Examination]:
-    """Return every examination in the order of registration."""
-    return dict(_examinations)
+    """Return every examination: those of the ground first, then app by app, each in the order of its module."""
+    order = [config.name for config in apps.get_app_configs()]
+    return dict(sorted(_examinations.items(), key=lambda item: order.index(item[1].__module__.partition(".")[0])))
 
 
 @dataclass(frozen=True, slots=True)
