@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from hubspot_integration.models import Portal
 from otp import tasks
-from otp.models import ChannelName, Delivery, DeliveryStatus
+from otp.models import ChannelName, DeliveryStatus
 from tests.hubspot import HubSpot
 from tests.otp.test_delivery import BOTH, drain, issue, rows
 from tests.otp.test_property_clearing import END
