@@ -420,11 +420,11 @@ def _account_details(access_token: str) -> dict[str, Any]:
 
 def _grant_fields(token: Mapping[str, Any], now: dt.datetime, *, keep_refresh_token: str = "") -> dict[str, Any]:
     lifetime, renewed = token.get("expires_in"), token.get("refresh_token")
-    is_sensible = isinstance(lifetime, int) and 0 < lifetime <= _LONGEST_LIFETIME
+    seconds = lifetime if isinstance(lifetime, int) and 0 < lifetime <= _LONGEST_LIFETIME else _USUAL_LIFETIME
     return {
         "access_token": token["access_token"],
         # HubSpot may send a new one: the latest counts; it may send none: the old one stays.
         "refresh_token": renewed if isinstance(renewed, str) and renewed else keep_refresh_token,
-        "expires_at": now + dt.timedelta(seconds=lifetime if is_sensible else _USUAL_LIFETIME),
+        "expires_at": now + dt.timedelta(seconds=seconds),
         "refreshed_at": now,
     }
