@@ -59,6 +59,11 @@ _WITHIN_A_PAIR: Final = re.compile(
 _AT_THE_BEGINNING: Final = re.compile(
     rf"^(?:{_SPACE}|[\u200e\u200f])*\0(?:['’]s\b|様|さま|さん|님|씨)?(?:{_SPACE}|[\0{_STOPS}])*(.?)", re.MULTILINE
 )
+# The same behind the end of a sentence: "Welcome! {first_name}, your code" is "Welcome! Your code".
+_AFTER_A_SENTENCE: Final = re.compile(
+    rf"([.!?…。！？؟।۔])({_SPACE}*)\0(?:{_SPACE}*\0)*{_SPACE}*[{_COMMAS}:：](?:{_SPACE}|[\0{_STOPS}])*(.?)"
+)
+_AFTER_A_COLON: Final = re.compile(rf"([:：]{_SPACE}*)\0{_SPACE}*[{_COMMAS}]{_SPACE}*")
 _BEFORE_A_STOP: Final = re.compile(rf"{_SPACE}*[{_COMMAS}]{_SPACE}*\0(?={_SPACE}*(?:$|[{_STOPS}]))", re.MULTILINE)
 _ANYWHERE: Final = re.compile("[ \u00a0]?\0")
 # Where a capital i has a dot.
@@ -167,6 +172,8 @@ def _without_traces(text: str, language: str) -> str:
     """Remove the marks of missing values, and what belongs to them."""
     text = _WITHIN_A_PAIR.sub(_GONE, text)
     text = _AT_THE_BEGINNING.sub(lambda found: _capital(found[1], language), text)
+    text = _AFTER_A_SENTENCE.sub(lambda found: found[1] + found[2] + _capital(found[3], language), text)
+    text = _AFTER_A_COLON.sub(r"\1", text)
     text = _BEFORE_A_STOP.sub("", text)
     return _ANYWHERE.sub("", text)
 

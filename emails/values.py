@@ -20,12 +20,14 @@ REORDERING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _ISOLATED: Final = "\u2068{}\u2069"
 _LOOKED_THROUGH: Final = 1000
 _RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "AN"})
-# What programs make a link of: a scheme, www., an address of mail or IPv4, or words with a dot between and a last one
-# of two letters or more. "St.John" is taken for a domain too; who is called so is greeted without a name.
+# What programs make a link of: a scheme, www., an address of mail or IPv4, a share of Windows, a telephone number, or
+# words with a dot between (or a picture: there are such domains) and a last one of two letters or more. "St.John" is
+# taken for a domain too; who is called so is greeted without a name.
 _LINK: Final = re.compile(
-    r"://|//\w|\b(?:https?|ftp|mailto|tel|sms|javascript|data):|\bwww\d?\.|@\w"
+    r"://|//\w|\\\\\w|\b[a-z][a-z0-9+.-]{1,20}:[^\s\w]*\w|\bwww\d?\.|@\w"
     r"|\d{1,3}(?:\.\d{1,3}){3}"
-    r"|\w[\w-]*\.(?:[^\W\d_]{2,}|xn--\w)",
+    r"|\d(?:[\s().\u2010-\u2015/-]{0,3}\d){6}"
+    r"|[^\s.][\w-]*\.(?:[^\W\d_]{2,}|xn--\w)",
     re.IGNORECASE,
 )
 # Full stops of other scripts that IDNA takes for dots (UTS 46), and one that fonts draw like one.

@@ -26,6 +26,9 @@ LENIENT_VERSION: Final = "2026-03"
 """From 2026-09 on HubSpot holds every write against rules that the portal's admin made for other properties
 (https://developers.hubspot.com/changelog/crm-api-write-validation-enforcement); a code must not fail for those."""
 
+_PASSING_CATEGORIES: Final = frozenset({"RATE_LIMITS", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT", "LOCKED"})
+"""What HubSpot says of a call that may succeed later, and so, said of one member of a batch, of that member."""
+_LEFT_OUT_SECONDS: Final = 10.0
 _PROPERTY_WORDS: Final = frozenset({"PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE"})
 
 
@@ -159,8 +162,8 @@ class Batches:
     ) -> tuple[dict[int, dict[str, str]], dict[int, HubSpotError]]:
         """Read properties of contacts: contact id → property name → value, and the contacts that could not be read.
 
-        Contacts that the portal does not have are in neither; a property without a value is an empty text. Raises
-        HubSpotError when nothing could be read.
+        Contacts of which HubSpot says that the portal does not have them are in neither; those that its answer leaves
+        out could not be read. A property without a value is an empty text. Raises HubSpotError when nothing could be read.
         """
         path = f"/crm/objects/{settings.HUBSPOT_API_VERSION}/contacts/batch/read"
         body = {"inputs": [{"id": str(contact)} for contact in contact_ids], "properties": list(names)}
@@ -172,12 +175,11 @@ class Batches:
             if str(item.get("id")) in wanted and isinstance(values, dict):
                 contact = wanted[str(item["id"])]
                 found[contact] = {name: value if isinstance(value := values.get(name), str) else "" for name in names}
-        refused = {
-            wanted[member]: error
-            for member, error in _refused_members(answer).items()
-            if member in wanted and "OBJECT_NOT_FOUND" not in error.words
-        }
-        return found, refused
+        refused = {wanted[member]: error for member, error in _refused_members(answer).items() if member in wanted}
+        for contact in contact_ids:
+            if contact not in found and contact not in refused:
+                refused[contact] = _left_out()
+        return found, {contact: error for contact, error in refused.items() if "OBJECT_NOT_FOUND" not in error.words}
 
     def update_contacts(self, values: Mapping[int, Mapping[str, str]]) -> dict[int, HubSpotError]:
         """Write properties of contacts; return the contacts that HubSpot refused, each with its reason.
@@ -199,18 +201,13 @@ class Batches:
                 log.info("written_on_lenient_version", portal_id=self._portal_id, reason=error.reason)
                 raise AskAgain("lenient_version") from None
             raise
-        refused = {
-            int(member): error
-            for member, error in _refused_members(answer).items()
-            if member.isascii() and member.isdigit()
-        }
+        said = _refused_members(answer)
         written = {str(item.get("id")) for item in _results(answer)}
-        for contact in values:
-            if str(contact) not in written and contact not in refused:
-                refused[contact] = HubSpotError(
-                    "HubSpot's answer leaves this contact out", permanent=False, status=207, ambiguous=True
-                )
-        return refused
+        return {
+            contact: said.get(str(contact)) or _left_out()
+            for contact in values
+            if str(contact) in said or str(contact) not in written
+        }
 
     def complete_callbacks(self, completions: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, HubSpotError]:
         """Complete blocked workflow steps: callback id and outputs of each, all values text.
@@ -309,18 +306,29 @@ def _learned(portal_id: int, feature: Feature, error: HubSpotError) -> HubSpotEr
 def _refused_members(answer: object) -> dict[str, HubSpotError]:
     """Return the members of a batch that HubSpot refused, by their ids: 207 raises nothing, they are in the answer."""
     refused: dict[str, HubSpotError] = {}
-    for item in answer.get("errors") or [] if isinstance(answer, dict) else []:
-        if not isinstance(item, dict):
-            continue
+    for item in transport.objects(answer.get("errors")) if isinstance(answer, dict) else []:
         category = str(item.get("category") or item.get("code") or "").upper()[:100]
-        for member in (item.get("context") or {}).get("ids") or []:
+        context = item.get("context")
+        members = context.get("ids") if isinstance(context, dict) else None
+        for member in members if isinstance(members, list) else []:
             refused[str(member)] = HubSpotError(
                 "HubSpot refused this member of a batch",
-                permanent=True,
+                permanent=category not in _PASSING_CATEGORIES,
                 status=HTTPStatus.MULTI_STATUS,
                 words=[category] if category else [],
             )
     return refused
+
+
+def _left_out() -> HubSpotError:
+    """Return what it means for a member of a batch that HubSpot's answer says nothing of it."""
+    return HubSpotError(
+        "HubSpot's answer leaves this contact out",
+        permanent=False,
+        status=HTTPStatus.MULTI_STATUS,
+        retry_after=_LEFT_OUT_SECONDS,
+        ambiguous=True,
+    )
 
 
 def _property_feature(name: str) -> str:
@@ -328,12 +336,11 @@ def _property_feature(name: str) -> str:
 
 
 def _results(answer: object) -> list[dict[str, Any]]:
-    results = answer.get("results") if isinstance(answer, dict) else None
-    return [item for item in results or [] if isinstance(item, dict)]
+    return transport.objects(answer.get("results")) if isinstance(answer, dict) else []
 
 
 def _property(item: Mapping[str, Any]) -> ContactProperty:
-    modification = item.get("modificationMetadata") or {}
+    modification = item.get("modificationMetadata")
     return ContactProperty(
         name=str(item.get("name", "")),
         label=str(item.get("label") or item.get("name", "")),
@@ -344,6 +351,6 @@ def _property(item: Mapping[str, Any]) -> ContactProperty:
         hidden=bool(item.get("hidden")),
         calculated=bool(item.get("calculated")),
         unique=bool(item.get("hasUniqueValue")),
-        read_only=bool(modification.get("readOnlyValue")),
+        read_only=isinstance(modification, dict) and bool(modification.get("readOnlyValue")),
         sensitive=item.get("dataSensitivity", "non_sensitive") not in {None, "", "non_sensitive"},
     )

@@ -36,6 +36,9 @@ REFRESH_MARGIN: Final = dt.timedelta(minutes=5)
 LOOK_EVERY: Final = dt.timedelta(hours=1)
 _LOCK_NOT_AVAILABLE: Final = "55P03"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _FAREWELL_TIMEOUT: Final = 5.0
+_USUAL_LIFETIME: Final = 1800
+_LONGEST_LIFETIME: Final = 24 * 3600
+"""Seconds of an access token; what HubSpot says beyond that is no lifetime."""
 REFRESHES: Final = Counter(
     "opsagent_token_refreshes_total", "Refreshes of a portal's token: done, or why HubSpot refused.", ("outcome",)
 )
@@ -146,7 +149,8 @@ def _install(
     facts: Mapping[str, Any],
     now: dt.datetime,
 ) -> PortalMember:
-    scopes = token.get("scopes") or facts.get("scopes") or []
+    listed = token.get("scopes") or facts.get("scopes")
+    scopes = [scope for scope in listed if isinstance(scope, str)] if isinstance(listed, list) else []
     details = _account_details(token["access_token"])
     with transaction.atomic():
         portal, _ = Portal.objects.update_or_create(
@@ -415,11 +419,12 @@ def _account_details(access_token: str) -> dict[str, Any]:
 
 
 def _grant_fields(token: Mapping[str, Any], now: dt.datetime, *, keep_refresh_token: str = "") -> dict[str, Any]:
-    lifetime = token.get("expires_in")
+    lifetime, renewed = token.get("expires_in"), token.get("refresh_token")
+    seconds = lifetime if isinstance(lifetime, int) and 0 < lifetime <= _LONGEST_LIFETIME else _USUAL_LIFETIME
     return {
         "access_token": token["access_token"],
         # HubSpot may send a new one: the latest counts; it may send none: the old one stays.
-        "refresh_token": token.get("refresh_token") or keep_refresh_token,
-        "expires_at": now + dt.timedelta(seconds=lifetime if isinstance(lifetime, int) else 1800),
+        "refresh_token": renewed if isinstance(renewed, str) and renewed else keep_refresh_token,
+        "expires_at": now + dt.timedelta(seconds=seconds),
         "refreshed_at": now,
     }

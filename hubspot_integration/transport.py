@@ -129,6 +129,11 @@ def call(
         ) from None
 
 
+def objects(value: object) -> list[dict[str, Any]]:
+    """Return the objects of a list in an answer; none for whatever else stands where HubSpot documents a list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def time_left(deadline: float) -> float:
     """Return how many seconds a call may take that must be over at `deadline` (of `time.monotonic`; inf: no hurry).
 
@@ -159,7 +164,7 @@ def _refusal(error: ApiException) -> HubSpotError:
     except orjson.JSONDecodeError:
         body = None
     details = body if isinstance(body, dict) else {}
-    nested = [item for item in details.get("errors") or [] if isinstance(item, dict)]
+    nested = objects(details.get("errors"))
     words = [item.get("code") for item in nested]
     words += [details.get(key) for key in ("category", "policyName", "error", "status")]
     return HubSpotError(

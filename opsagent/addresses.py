@@ -17,6 +17,7 @@ from django.core.validators import validate_email
 
 LONGEST: Final = 254
 """Characters of an address (RFC 5321, section 4.5.3.1.3)."""
+_LONGEST_LOCAL: Final = 64  # section 4.5.3.1.1
 
 _A_LABEL: Final = "xn--"
 # `=?utf-8?q?ada?=@b.example` is an address by its letters, and some servers deliver it to ada@b.example (RFC 2047).
@@ -39,15 +40,20 @@ def checked(address: str) -> str:
     """Return the one spelling of an address that mail can be sent to.
 
     Raises ValueError for everything else: more than one address, a local part beyond ASCII (it would need SMTPUTF8,
-    RFC 6531, which few servers and providers speak) or one that mail programs decode, a domain that IDNA 2008 does
-    not know.
+    RFC 6531, which few servers and providers speak), one of more than 64, with a control character or one that mail
+    programs decode; a domain that IDNA 2008 does not know, or an IP address in its place, which would let whoever fills
+    in a form choose the machine that our mail server speaks to.
     """
     address = normalise(address)
-    if not address.isascii() or len(address) > LONGEST or _ENCODED_WORD in address:
+    local, _, domain = address.rpartition("@")
+    # A quoted local part may hold control characters (RFC 5322, obs-qtext), among them some that end a line for Python.
+    if not (address.isascii() and address.isprintable()) or len(address) > LONGEST or len(local) > _LONGEST_LOCAL:
+        raise ValueError("it is no address that mail can be sent to")
+    if _ENCODED_WORD in address or domain.startswith("["):
         raise ValueError("it is no address that mail can be sent to")
     try:
         validate_email(address)
-        for label in address.rpartition("@")[2].split("."):
+        for label in domain.split("."):
             if label.startswith(_A_LABEL):
                 idna.ulabel(label)
     except (ValidationError, idna.IDNAError):

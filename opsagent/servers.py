@@ -33,6 +33,11 @@ _SSL_MODES: Final = frozenset({"disable", "allow", "prefer", "require", "verify-
 # Django's own, beside those of libpq.
 _DATABASE_OPTIONS: Final = frozenset({"assume_role", "isolation_level", "server_side_binding", "service", "passfile"})
 
+_NUMBERS: Final = frozenset(
+    {"port", "connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+     "tcp_user_timeout"}
+)  # fmt: skip
+
 # scheme → TLS by STARTTLS, TLS from the first byte (RFC 8314), port when none is named
 _SMTP: Final = {
     "smtp": (False, False, 25),
@@ -133,18 +138,28 @@ def postgresql(value: str) -> dict[str, Any]:
     options = _query(parts)
     if not parts.hostname and not options.get("host"):
         raise ValueError("the host is missing: name one, or a socket directory as ?host=")
-    if parts.hostname and not (_NAME_INSIDE.fullmatch(parts.hostname) or _is_host(parts.hostname)):
+    if parts.hostname and not _is_host_inside(parts.hostname):
         raise ValueError("its host is neither a name nor an IP address")
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | _DATABASE_OPTIONS
-    if unknown := options.keys() - known:
-        raise ValueError(f"option number {list(options).index(min(unknown)) + 1} behind the ? is none of PostgreSQL's")
-    if options.get("sslmode", "disable") not in _SSL_MODES:
-        raise ValueError(f"sslmode is none of {', '.join(sorted(_SSL_MODES))}")
+    _check_database_options(options)
+    if "%00" in value:
+        raise ValueError("it holds %00, which PostgreSQL cannot take")
     try:
         found: dict[str, Any] = environ.Env.db_url_config(value)
     except (KeyError, ValueError, ImproperlyConfigured):
         raise ValueError("it cannot be read; characters such as @ and / in a password are percent-encoded") from None
     return found
+
+
+def _check_database_options(options: dict[str, str]) -> None:
+    """Raise ValueError for what libpq or Django would refuse when they connect first."""
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | _DATABASE_OPTIONS
+    if unknown := options.keys() - known:
+        raise ValueError(f"option number {list(options).index(min(unknown)) + 1} behind the ? is none of PostgreSQL's")
+    if options.get("sslmode", "disable") not in _SSL_MODES:
+        raise ValueError(f"sslmode is none of {', '.join(sorted(_SSL_MODES))}")
+    for number, (option, text) in enumerate(options.items(), start=1):
+        if option in _NUMBERS and not re.fullmatch(r"[0-9]{1,9}", text):
+            raise ValueError(f"option number {number} behind the ? is not a whole number")
 
 
 def smtp(value: str) -> dict[str, Any]:
@@ -158,7 +173,7 @@ def smtp(value: str) -> dict[str, Any]:
             "it must be user name, password, host and port only; /, ? and # in a password are percent-encoded"
         )
     host = parts.hostname or ""
-    if not (_NAME_INSIDE.fullmatch(host) or _is_host(host)):
+    if not _is_host_inside(host):
         raise ValueError("its host is missing, or neither a name nor an IP address")
     port = _port(parts) or usual_port
     if is_tls and port in {25, _SUBMISSION}:
@@ -296,6 +311,11 @@ def _is_host(text: str) -> bool:
         # What looks like numbers with dots between is no name: 300.1.1.1
         return bool(_NAME.fullmatch(text)) and not re.fullmatch(r"[\d.]+", text)
     return "%" not in text
+
+
+def _is_host_inside(text: str) -> bool:
+    """Whether a text is a host, or a name as private networks have them, with an underscore for example."""
+    return _is_host(text) or bool(_NAME_INSIDE.fullmatch(text) and not re.fullmatch(r"[\d.]+", text))
 
 
 def _bracketed(host: str) -> str:

@@ -12,10 +12,10 @@ from django.http import StreamingHttpResponse
 BYTE_ORDER_MARK: Final = "\ufeff"
 
 # What begins a formula or a command in some spreadsheet program.
-_FORMULA: Final = frozenset("=+-@|%")
+_FORMULA: Final = frozenset("=+-@|%\u2212")
 # Where a program of another country divides the line: then a formula stands at the beginning of a cell after all.
 _SEPARATORS: Final = frozenset(",;\t\r\n")
-_DIVIDED: Final = re.compile("([;\t\r\n\v\f\x85\u2028\u2029])")
+_DIVIDED: Final = re.compile("([;\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029])")
 
 
 def csv_response(*, filename: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:

@@ -63,18 +63,23 @@ def normalise(submitted: str) -> str:
     """
     if submitted.isascii():
         return submitted.translate(_LEFT_OUT_OF_ASCII).upper()
-    before, text = "", submitted
+    # Digits in circles and brackets first: NFKC would leave the brackets of some of them.
+    before, text = "", "".join(map(_digit, submitted))
     while text != before:  # upper case may be written in another form than NFKC
         before, text = text, "".join(map(_typed, unicodedata.normalize("NFKC", text)))
     return text
+
+
+def _digit(character: str) -> str:
+    value = unicodedata.digit(character, None)
+    return character if value is None else str(value)
 
 
 def _typed(character: str) -> str:
     """Return what one character of a typed code stands for."""
     if character.isspace() or character in _SEPARATORS or unicodedata.category(character) in _SEPARATING:
         return ""
-    digit = unicodedata.decimal(character, None)
-    return character.upper() if digit is None else str(digit)
+    return _digit(character).upper()
 
 
 def fits(code: str, *, code_type: CodeType | None = None, length: int | None = None) -> bool:

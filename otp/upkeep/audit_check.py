@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import itertools
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +22,7 @@ LONGEST_TRANSACTION: Final = dt.timedelta(hours=1)
 """Lines are chained in the order in which their transactions began to write. So a line can be older than the one before
 it by what a transaction lasts, and no more."""
 
+_APOSTROPHE: Final = re.compile("([;\u2028\u2029\x85])'")
 EXPORT_COLUMNS: Final = ("Portal", "Sequence", "Keep until", "Digest", "Previous hash", "Hash", "Line")
 """What an export needs to be checked; its other columns are what people read."""
 
@@ -250,15 +252,18 @@ def columns(portal_id: int, event: AuditEvent | None, link: AuditLink | None) ->
 def check_file(lines: Iterable[str], kept: Collection[Head] = ()) -> list[Report]:
     """Check an export of the audit log, portal by portal; no database is asked. Raises ValueError for another file.
 
-    The chain is followed as far as the file goes: a contact's trail leaves out the lines of others.
+    The chain is followed as far as the file goes: a contact's trail leaves out the lines of others. Columns may stand in
+    another order, and what a spreadsheet program does to line ends and quotation marks changes nothing.
     """
-    reader = csv.DictReader(lines)
+    reader = csv.DictReader(lines, strict=True)  # what ends within quotation marks is no table
     try:
         if missing := set(EXPORT_COLUMNS) - set(reader.fieldnames or ()):
             raise ValueError(f"There is no column “{min(missing)}”.")
-        rows = sorted(reader, key=_place)
+        rows = sorted((_complete(row) for row in reader), key=_place)
     except csv.Error:
-        raise ValueError("It is no CSV file.") from None
+        raise ValueError("It is no CSV file, or ends in the middle.") from None
+    if kept and not rows:
+        raise ValueError("It holds no line, although a head was given.")
     found = []
     for portal_id, of_portal in itertools.groupby(rows, key=lambda row: _place(row)[0]):
         report = Report(portal_id)
@@ -270,17 +275,33 @@ def check_file(lines: Iterable[str], kept: Collection[Head] = ()) -> list[Report
     return found
 
 
+def _complete(row: dict[str, str | None]) -> dict[str, str]:
+    """Return a row that has all of EXPORT_COLUMNS. Raises ValueError for one that ends too soon."""
+    complete = {name: text for name, text in row.items() if name and text is not None}
+    try:
+        is_whole = bool(
+            complete.keys() >= set(EXPORT_COLUMNS) and (complete["Sequence"] or json.loads(complete["Line"]))
+        )
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise ValueError("A row of it ends in the middle: the file was not stored as a whole.")
+    return complete
+
+
 def _place(row: Mapping[str, str]) -> tuple[int, int]:
     """Return portal and number of a row; 0 for a line that was not chained yet."""
     try:
         return int(row["Portal"]), int(row["Sequence"] or 0)
-    except (ValueError, TypeError):
+    except ValueError:
         raise ValueError("A row of it is damaged: it names neither a portal nor a number.") from None
 
 
 def _follow_rows(report: Report, rows: list[dict[str, str]], kept: Collection[Head]) -> None:
     wanted = {head.sequence: head for head in kept}
     last: Head | None = None
+    if (first := next((number for row in rows if (number := _place(row)[1])), 1)) > 1:
+        report.remarks.append(f"This file begins at line {first}.")
     for row in rows:
         _, number = _place(row)
         if number == 0:
@@ -307,24 +328,48 @@ def _head_of(row: Mapping[str, str], portal_id: int, number: int) -> Head:
         value = hash_of(
             portal_id=portal_id,
             sequence=number,
-            keep_until=dt.datetime.fromisoformat(row["Keep until"]),
+            keep_until=_time(row["Keep until"]),
             digest=bytes.fromhex(row["Digest"]),
             previous=bytes.fromhex(row["Previous hash"]),
         )
     except ValueError:
         raise _Broken(f"Line {number} is damaged: its term or a hash of it cannot be read.") from None
-    if row["Line"] and digest_of(row["Line"]).hex() != row["Digest"]:
+    line = _as_hashed(row["Line"], row["Digest"])
+    if line is None:
         raise _Broken(f"Line {number} has been changed since it was written.")
     if value.hex() != row["Hash"]:
         raise _Broken(f"Line {number} has been changed: its hash does not fit its number, its term and its content.")
-    if row["Line"]:
-        _compare_what_people_read(row, number)
+    if line:
+        _compare_what_people_read(row, line, number)
     return Head(portal_id, number, value)
 
 
-def _compare_what_people_read(row: Mapping[str, str], number: int) -> None:
-    line = json.loads(row["Line"])
-    shown = {"Portal": str(line["portal"]), "Who": neutralised(line["actor"]), "Reference": line["reference"] or ""}
-    for column, text in shown.items():
-        if row.get(column, text) != text:
+def _time(text: str) -> dt.datetime:
+    """Return a time with its zone. Raises ValueError."""
+    found = dt.datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(text)
+    return found
+
+
+def _as_hashed(text: str, digest: str) -> str | None:
+    """Return the line as it was hashed, empty for one that is gone; None: the digest is of none that this cell can be.
+
+    Where a cell would begin a formula behind a separator, the export has put an apostrophe between the two.
+    """
+    for line in (text, _APOSTROPHE.sub(r"\1", text)):
+        if not line or digest_of(line).hex() == digest:
+            return line
+    return None
+
+
+def _compare_what_people_read(row: Mapping[str, str], text: str, number: int) -> None:
+    try:
+        line = json.loads(text)
+        at = dt.datetime.fromisoformat(line["at"]).isoformat(timespec="seconds")
+        shown = {"Portal": str(line["portal"]), "Who": line["actor"], "Reference": line["reference"] or "", "At": at}
+    except (ValueError, TypeError, KeyError):
+        raise _Broken(f"Line {number} is none that this product has written.") from None
+    for column, value in shown.items():
+        if row.get(column, neutralised(value)) != neutralised(value):
             raise _Broken(f"Line {number} is whole, but its column “{column}” does not say what the line says.")

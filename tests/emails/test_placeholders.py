@@ -131,6 +131,12 @@ def test_it_sees_a_brace_without_its_fellow(text: str, is_lone: bool) -> None:
         ("{first_name}", ""),
         ("{first_name},", ""),
         ("{first_name}{company}", ""),
+        ("Welcome! {first_name}, your code", "Welcome! Your code"),
+        ("Good morning.  {first_name} {company}, your code", "Good morning.  Your code"),
+        ("欢迎！{first_name}，您的验证码", "欢迎！您的验证码"),
+        ("Note: {first_name}, your code", "Note: your code"),
+        ("Really? {first_name},", "Really?"),
+        ("Welcome! {first_name} has a code", "Welcome! has a code"),
     ],
 )
 def test_nothing_tells_of_a_missing_value(text: str, shown: str) -> None:

@@ -41,6 +41,16 @@ from emails.values import MAXIMUM_LENGTH, fitting, holds_a_link
         "bit.ly/x",
         "evil-bank.example",
         "St.John",  # the price
+        "Call +1 (900) 555-0199",
+        "0900 1234567",
+        "\\\\evil\\share",
+        "vbscript:x",
+        "callto:ada",
+        "bitcoin:1abc",
+        "steam://run",
+        "file:\\\\x",
+        "evil:8080/x",
+        "🔗.ws",
         "x" * 1001,
     ],
 )

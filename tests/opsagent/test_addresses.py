@@ -72,6 +72,13 @@ def test_it_has_one_spelling_for_each_address(spelling: str, mailed: str) -> Non
         "ada@" + "ß" * 100_000 + ".example",
         "ada@" + "ä." * 120 + "example",
         "a" * 250 + "@example.com",
+        "a" * 65 + "@example.com",
+        '"\x0bBcc:evil@x"@example.com',  # Python ends a line there
+        '"a\x1cb"@example.com',
+        '"a\x7f"@example.com',
+        "ada@[127.0.0.1]",
+        "ada@[169.254.169.254]",
+        "ada@[::1]",
     ],
 )
 def test_it_refuses_what_mail_cannot_be_sent_to(address: str) -> None:

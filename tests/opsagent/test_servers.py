@@ -137,6 +137,13 @@ def test_a_database_is_one_of_postgresql(value: str, expected: dict[str, object]
         ("postgres://u:s3cr3t@d b/name", "space"),
         ("postgres://u:s3cr3t@d!b/name", "neither a name nor"),
         ("postgres://[s3cr3t/name", "not an address"),
+        ("postgres://u:s3cr3t@300.1.1.1/name", "neither a name nor"),
+        ("postgres://u:s3cr3t@db/name?connect_timeout=soon", "option number 1 behind the ? is not a whole number"),
+        (
+            "postgres://u:s3cr3t@db/name?sslmode=require&port=s3cr3t",
+            "option number 2 behind the ? is not a whole number",
+        ),
+        ("postgres://u:s3cr3t@db/na%00me", "%00"),
     ],
 )
 def test_a_database_that_cannot_be_is_refused(value: str, why: str) -> None:
@@ -204,6 +211,8 @@ def test_credentials_of_an_smtp_server_are_percent_encoded() -> None:
         ("smtp://mail.example:465", "smtps://"),
         ("smtp://ma il.example", "space"),
         ("smtp://ma!il.example", "host"),
+        ("smtp://300.1.1.1", "host"),
+        ("smtp://1.2.3", "host"),
     ],
 )
 def test_an_smtp_server_that_cannot_be_is_refused(value: str, why: str) -> None:

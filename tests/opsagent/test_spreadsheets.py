@@ -15,7 +15,7 @@ from opsagent.spreadsheets import csv_response, neutralised
 @pytest.mark.parametrize(
     "cell",
     [
-        "=1+1", "+1", "-1", "@SUM(A1)", "|calc", "%0A", "＝1+1", "＋1", "－1", "＠SUM(A1)", "﹣1", "﹢1", "﹦1", "﹫x",
+        "=1+1", "+1", "-1", "@SUM(A1)", "|calc", "%0A", "＝1+1", "＋1", "－1", "＠SUM(A1)", "﹣1", "﹢1", "﹦1", "﹫x", "\u22121",
         "\t=1", "\r=1", "\n=1", "\t1", " =1", "\u00a0=1", "\u3000=1", "\u200b=1", "\ufeff=1", "\u202e=1", "\0=1",
         ";=1", ",=1", ";x", ",x", "；x", "，=1",
     ],
@@ -34,6 +34,8 @@ def test_a_cell_that_begins_with_a_formula_gets_an_apostrophe(cell: str) -> None
         ("a\t＝1", "a\t'＝1"),
         ("a;b;-1;c", "a;b;'-1;c"),
         (";=1", "';'=1"),
+        ("\x1c@x", "'\x1c'@x"),
+        ("a\x1e=1", "a\x1e'=1"),
     ],
 )
 def test_a_formula_behind_another_countrys_separator_gets_one_too(cell: str, shown: str) -> None:
