@@ -15,7 +15,7 @@ from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.utils import timezone
 from redis import RedisError
 
-from hubspot_integration import attempts, budget, oauth
+from hubspot_integration import attempts, budget, disconnecting
 from opsagent import broker, sessions
 from otp.delivery import engine, queue
 from otp.delivery.channels import CHANNELS
@@ -170,7 +170,7 @@ def erase_contacts() -> None:
 @shared_task
 def notice_uninstalls() -> None:
     """Find out in which portals the app was uninstalled."""
-    oauth.notice_uninstalls(now=timezone.now())
+    disconnecting.notice_uninstalls(now=timezone.now())
 
 
 @shared_task

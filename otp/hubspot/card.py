@@ -10,7 +10,7 @@ from django.db import transaction
 
 from hubspot_integration import client
 from hubspot_integration.models import ContactPropertyList, Portal
-from hubspot_integration.oauth import NotConnected
+from hubspot_integration.tokens import NotConnected
 from hubspot_integration.transport import HubSpotError
 from otp import audit
 from otp.audit import Action, Actor, ActorKind

@@ -14,7 +14,7 @@ from emails.languages import ChosenTexts
 from emails.placeholders import in_braces
 from hubspot_integration import client
 from hubspot_integration.client import ContactProperty
-from hubspot_integration.oauth import NotConnected
+from hubspot_integration.tokens import NotConnected
 from hubspot_integration.transport import HubSpotError
 from opsagent import addresses
 from opsagent.quoting import quoted

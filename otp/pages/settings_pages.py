@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from hubspot_integration import access, client, oauth
+from hubspot_integration import access, client, disconnecting, installing, tokens
 from hubspot_integration.client import ContactProperty
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, PortalMember
 from hubspot_integration.transport import HubSpotError
@@ -181,7 +181,7 @@ def disconnect(request: HttpRequest, member: PortalMember) -> HttpResponse:
     if request.method != "POST":
         retention_days = _settings(portal).retention_days
         return render(request, "otp/disconnect.html", {"portal": portal, "retention_days": retention_days})
-    if oauth.disconnect(portal.id, asked_by=member.name):
+    if disconnecting.disconnect(portal.id, asked_by=member.name):
         messages.success(request, "OpsAgent OTP is uninstalled, and its access to HubSpot is deleted.")
     else:
         messages.warning(
@@ -327,7 +327,7 @@ def _connection(portal: Portal, grant: OAuthGrant | None, now: dt.datetime) -> C
         access_state=access_state,
         granted=_scopes_in_words(scopes),
         not_granted=(
-            _scopes_in_words([scope for scope in oauth.OPTIONAL_SCOPES if scope not in scopes]) if grant else []
+            _scopes_in_words([scope for scope in installing.OPTIONAL_SCOPES if scope not in scopes]) if grant else []
         ),
     )
 
@@ -338,7 +338,7 @@ def _scopes_in_words(scopes: Sequence[str]) -> list[str]:
 
 def _sentence(error: HubSpotError) -> str:
     """Say what went wrong and what to do, to somebody who wanted the list of properties."""
-    if isinstance(error, oauth.NotConnected):
+    if isinstance(error, tokens.NotConnected):
         return "HubSpot is not connected, so the properties could not be fetched. Reconnect HubSpot."
     if error.permanent:
         return (
@@ -353,7 +353,7 @@ def _sentence(error: HubSpotError) -> str:
 
 def _creation_sentence(error: HubSpotError) -> str:
     """Say what went wrong and what to do, to somebody who wanted a property made."""
-    if isinstance(error, oauth.NotConnected):
+    if isinstance(error, tokens.NotConnected):
         return "HubSpot is not connected, so no property could be created. Reconnect HubSpot."
     if error.permanent:
         return (

@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from hubspot_integration import oauth
+from hubspot_integration import disconnecting
 from hubspot_integration.models import Portal
 from opsagent.encryption import DecryptionError, bound_to, decrypt, encrypt
 from otp import audit, codes, tasks
@@ -212,7 +212,7 @@ def disconnect(*, portal: Portal, staff: str) -> bool:
     """
     if not portal.is_connected:
         return False
-    oauth.disconnect(portal.id, asked_by=staff, by_staff=True)
+    disconnecting.disconnect(portal.id, asked_by=staff, by_staff=True)
     return True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.urls import resolve
 
-from hubspot_integration import oauth
+from hubspot_integration import installing
 from otp.hubspot import card, otp_card
 from otp.models import VerificationReason
 
@@ -104,8 +104,8 @@ def _texts(words: Any) -> list[str]:
 # ------------------------------------------------------------------ the app
 def test_the_app_asks_for_the_scopes_that_the_code_asks_for() -> None:
     auth = config(SOURCE / "app/app-hsmeta.json")["auth"]
-    assert tuple(auth["requiredScopes"]) == oauth.REQUIRED_SCOPES
-    assert tuple(auth["optionalScopes"]) == oauth.OPTIONAL_SCOPES
+    assert tuple(auth["requiredScopes"]) == installing.REQUIRED_SCOPES
+    assert tuple(auth["optionalScopes"]) == installing.OPTIONAL_SCOPES
     assert auth["conditionallyRequiredScopes"] == []
     (callback,) = auth["redirectUrls"]
     assert resolve(callback.removeprefix(BASE)).url_name == "hubspot_oauth_callback"
