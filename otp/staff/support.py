@@ -13,8 +13,9 @@ from django.db.models import QuerySet
 from hubspot_integration import disconnecting
 from hubspot_integration.models import Portal
 from opsagent.encryption import DecryptionError, bound_to, decrypt, encrypt
-from otp import audit, codes, tasks
+from otp import audit, codes
 from otp.audit import Action, ActorKind
+from otp.delivery import waking
 from otp.models import (
     AuditChain,
     AuditEvent,
@@ -199,7 +200,7 @@ def retry_delivery(*, delivery_id: int, staff: str, now: dt.datetime) -> bool:
         channel = delivery.channel
 
         def wake() -> None:
-            tasks.wake(portal.id, channel)
+            waking.wake(portal.id, channel)
 
         transaction.on_commit(wake, robust=True)
     return True
