@@ -24,9 +24,11 @@ from hubspot_integration.authentication import HubSpotSignature
 from hubspot_integration.door import CARD_IDENTITY
 from hubspot_integration.models import Portal
 from hubspot_integration.workflow_actions import MAXIMUM_ID
+from otp import words
 from otp.hubspot import card
-from otp.hubspot.card import Agent, Overview, Reason, Refused
+from otp.hubspot.card import Agent, Overview, Refused
 from otp.models import CodeVisibility, ResendPolicy, Verification, VerificationReason, VerificationResult
+from otp.words import Reason
 from otp.workflow_outputs import DeliverySummary
 
 MAXIMUM_EMAIL: Final = 254
@@ -201,10 +203,7 @@ def agent_of(request: Request) -> Agent:
     _identifier(values["userId"], "userId")
     portal = Portal.objects.connected().filter(id=portal_id).first()
     if portal is None:
-        raise Refused(
-            Reason.NOT_CONNECTED,
-            "OpsAgent is not connected to this HubSpot account. Ask an admin to reconnect it in the OpsAgent settings.",
-        )
+        raise Refused(Reason.NOT_CONNECTED, words.RECONNECT)
     return Agent(portal, values["userEmail"])
 
 
@@ -335,8 +334,7 @@ class VerifyFromCard(CardEndpoint):
         }
         if verification.reason == VerificationReason.RATE_LIMITED:
             seconds = card.locked_for(agent=agent, contact_id=order["contactId"], now=now)
-            message = "Too many wrong codes for this contact. Nothing is checked until the lock ends."
-            limited = Refused(Reason.RATE_LIMITED, message, retry_after=seconds or None)
+            limited = Refused(Reason.RATE_LIMITED, words.LOCKED_FOR_CHECKS, retry_after=seconds or None)
             return Response({**refusal(limited), **check})
         return Response({**OverviewAnswer(shown).data, **check})
 

@@ -14,10 +14,10 @@ from emails.languages import ChosenTexts
 from emails.placeholders import in_braces
 from hubspot_integration import client
 from hubspot_integration.client import ContactProperty
-from hubspot_integration.tokens import NotConnected
 from hubspot_integration.transport import HubSpotError
 from opsagent import addresses
 from opsagent.quoting import quoted
+from otp import words
 from otp.contact.order import COMPLETION_SCOPE
 from otp.models import DAY_IN_MINUTES, TEXT_LIMIT, EmailTexts, OTPSettings
 from otp.pages.property_choice import address_refusal, refusal, remark
@@ -256,7 +256,7 @@ class SettingsForm(ShortlyQuoting, _ModelForm):
             except HubSpotError as error:
                 if name == self.initial.get("property_name"):
                     return name  # nothing changes, so nothing needs to be known
-                raise ValidationError(_unchecked(name, error), code="unchecked") from None
+                raise ValidationError(words.of_looking_up_a_property(name, error), code="unchecked") from None
         reason = refusal(chosen)
         if reason:
             raise ValidationError(f"{reason} Choose a single-line text property.", code="unusable")
@@ -272,7 +272,7 @@ class SettingsForm(ShortlyQuoting, _ModelForm):
             try:
                 chosen = self._look_up(name)
             except HubSpotError as error:
-                raise ValidationError(_unchecked(name, error), code="unchecked") from None
+                raise ValidationError(words.of_looking_up_a_property(name, error), code="unchecked") from None
         reason = address_refusal(chosen)
         if reason:
             raise ValidationError(f"{reason} Choose a text property, such as Email (email).", code="unusable")
@@ -389,21 +389,6 @@ def _focus_first_error(form: forms.BaseForm) -> None:
 def _option(item: ContactProperty) -> str:
     caution = ", may be reformatted" if item.field_type == "phonenumber" else ""
     return f"{item.label} ({item.name}{caution})"
-
-
-def _unchecked(property_name: str, error: HubSpotError) -> str:
-    name = quoted(property_name, longest=_LONGEST_NAME)
-    if isinstance(error, NotConnected):
-        return f"“{name}” could not be checked, because HubSpot is not connected. Reconnect HubSpot, then save again."
-    if error.permanent:
-        return (
-            f"“{name}” could not be checked, because HubSpot does not let this app read your contact properties. "
-            "Reconnect HubSpot, or choose a property from the list."
-        )
-    return (
-        f"“{name}” could not be checked, because HubSpot did not answer. "
-        "Save again in a minute, or choose a property from the list."
-    )
 
 
 class PolicyForm(_ModelForm):

@@ -9,8 +9,9 @@ import pytest
 from django.urls import resolve
 
 from hubspot_integration import installing
-from otp.hubspot import card, otp_card
+from otp.hubspot import otp_card
 from otp.models import VerificationReason
+from otp.words import Reason
 
 PROJECT = Path(__file__).resolve().parent.parent.parent / "hubspot_integration" / "project"
 SOURCE = PROJECT / "src"
@@ -169,7 +170,7 @@ def test_the_card_reads_what_the_server_writes() -> None:
 
 def test_the_card_has_words_for_every_refusal() -> None:
     texts = (SOURCE / "app/cards/texts.ts").read_text()
-    for reason in card.Reason:
+    for reason in Reason:
         assert f"| '{reason}'" in texts
 
 
