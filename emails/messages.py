@@ -56,7 +56,6 @@ class Message:
     message_id: str
     from_name: str = ""
     reply_to: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -279,7 +278,6 @@ def _undecodable(text: str) -> str:
 def _headers(message: Message) -> dict[str, str]:
     """Every header but those about MIME."""
     return {
-        **message.headers,
         "From": _sender(message.from_name, settings.DEFAULT_FROM_EMAIL),
         "To": message.to,
         **({"Reply-To": reply_to} if (reply_to := _reply_to(message.reply_to)) else {}),

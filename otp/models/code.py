@@ -74,16 +74,12 @@ class OneTimeCodeQuerySet(models.QuerySet["OneTimeCode"]):
         """Keep codes that would be accepted at `now`."""
         return self.filter(ended_at__isnull=True, expires_at__gt=now)
 
-    def end(self, reason: EndReason, at: dt.datetime, *, clear_property: bool = False) -> int:
+    def end(self, reason: EndReason, at: dt.datetime) -> int:
         """End codes; return how many. The database wipes the encrypted values of whatever ends (migration 0004).
 
         The digests stay, to tell late answers apart.
-
-        `clear_property` (of used codes only) records that the contact property is to hold them no longer.
         """
-        return self.filter(ended_at__isnull=True).update(
-            ended_at=at, end_reason=reason, clears_property_on_success=clear_property
-        )
+        return self.filter(ended_at__isnull=True).update(ended_at=at, end_reason=reason)
 
 
 class OneTimeCode(Life, models.Model):

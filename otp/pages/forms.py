@@ -429,7 +429,6 @@ class EmailTextsForm(ShortlyQuoting, _TextsModelForm):
 
     def __init__(self, *args: Any, underlying: ChosenTexts, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._underlying = underlying
         self.has_underlying = underlying.language == self.instance.language
         if self.has_underlying:
             texts = underlying.texts

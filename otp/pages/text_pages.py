@@ -85,7 +85,7 @@ def email_texts_preview(request: HttpRequest, portal: Portal, language: str) -> 
     if form.is_bound and not form.is_valid():
         sentences = "\n".join(str(sentence) for errors in form.errors.values() for sentence in errors)
         return HttpResponse(f"There is no preview yet.\n\n{sentences}\n", content_type="text/plain; charset=utf-8")
-    content, _ = to_contacts.preview(
+    content = to_contacts.preview(
         portal=portal,
         settings=_settings(portal),
         own=_own(portal, form),
