@@ -8,7 +8,7 @@ from django.conf import settings
 
 from hubspot_integration import transport
 from hubspot_integration.models import OAuthGrant
-from hubspot_integration.tokens import NotConnected, access_token_for, mark_disconnected
+from hubspot_integration.tokens import NotConnected, access_token_for, form_about, mark_disconnected
 from hubspot_integration.transport import HubSpotError
 
 log = structlog.get_logger(__name__)
@@ -54,12 +54,7 @@ def _revoke(refresh_token: str) -> None:
         transport.call(
             "POST",
             f"/oauth/{settings.HUBSPOT_API_VERSION}/token/revoke",
-            form={
-                "client_id": settings.HUBSPOT_CLIENT_ID,
-                "client_secret": settings.HUBSPOT_CLIENT_SECRETS[0],
-                "token": refresh_token,
-                "token_type_hint": "refresh_token",
-            },
+            form=form_about(refresh_token, "refresh_token"),
             timeout=_FAREWELL_TIMEOUT,
         )
     except HubSpotError as error:

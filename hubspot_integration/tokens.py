@@ -189,14 +189,19 @@ def introspect(access_token: str) -> dict[str, Any]:
     answer = transport.call(
         "POST",
         f"/oauth/{settings.HUBSPOT_API_VERSION}/token/introspect",
-        form={
-            "client_id": settings.HUBSPOT_CLIENT_ID,
-            "client_secret": settings.HUBSPOT_CLIENT_SECRETS[0],
-            "token": access_token,
-            "token_type_hint": "access_token",
-        },
+        form=form_about(access_token, "access_token"),
     )
     return answer if isinstance(answer, dict) else {}
+
+
+def form_about(token: str, kind: str) -> dict[str, str]:
+    """Return what HubSpot wants to know from whoever speaks of a token: who we are, and which token of which kind."""
+    return {
+        "client_id": settings.HUBSPOT_CLIENT_ID,
+        "client_secret": settings.HUBSPOT_CLIENT_SECRETS[0],
+        "token": token,
+        "token_type_hint": kind,
+    }
 
 
 def grant_fields(token: Mapping[str, Any], now: dt.datetime, *, keep_refresh_token: str = "") -> dict[str, Any]:

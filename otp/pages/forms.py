@@ -249,14 +249,9 @@ class SettingsForm(ShortlyQuoting, _ModelForm):
         name: str = self.cleaned_data["property_name"]
         if not name:
             return ""
-        chosen = self._properties.get(name)
+        chosen = self._chosen("property_name")
         if chosen is None:
-            try:
-                chosen = self._look_up(name)
-            except HubSpotError as error:
-                if name == self.initial.get("property_name"):
-                    return name  # nothing changes, so nothing needs to be known
-                raise ValidationError(words.of_looking_up_a_property(name, error), code="unchecked") from None
+            return name
         reason = refusal(chosen)
         if reason:
             raise ValidationError(f"{reason} Choose a single-line text property.", code="unusable")
@@ -265,18 +260,28 @@ class SettingsForm(ShortlyQuoting, _ModelForm):
     def clean_email_property(self) -> str:
         """Return the name of a property that can hold an address. Raises ValidationError."""
         name: str = self.cleaned_data["email_property"]
-        if name == self.initial.get("email_property"):
-            return name
-        chosen = self._properties.get(name)
+        chosen = None if name == self.initial.get("email_property") else self._chosen("email_property")
         if chosen is None:
-            try:
-                chosen = self._look_up(name)
-            except HubSpotError as error:
-                raise ValidationError(words.of_looking_up_a_property(name, error), code="unchecked") from None
+            return name
         reason = address_refusal(chosen)
         if reason:
             raise ValidationError(f"{reason} Choose a text property, such as Email (email).", code="unusable")
         return chosen.name
+
+    def _chosen(self, field: str) -> ContactProperty | None:
+        """Return the property that a field names; None where HubSpot does not tell and nothing is to change.
+
+        Raises ValidationError.
+        """
+        name: str = self.cleaned_data[field]
+        if name in self._properties:
+            return self._properties[name]
+        try:
+            return self._look_up(name)
+        except HubSpotError as error:
+            if name == self.initial.get(field):
+                return None
+            raise ValidationError(words.of_looking_up_a_property(name, error), code="unchecked") from None
 
     def clean_reply_to(self) -> str:
         """Return the address as it was typed. Raises ValidationError for one that no mail program can answer to."""
