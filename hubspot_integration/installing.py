@@ -38,7 +38,7 @@ _INSTALLATION_SENTENCES: Final = {
 }
 
 
-class NotInstalled(Exception):
+class UnknownPortal(Exception):
     """Somebody signed in to a portal that the app is not installed in. `portal_name` is what HubSpot calls it."""
 
     def __init__(self, portal_name: str) -> None:
@@ -77,7 +77,7 @@ def finish(*, attempt: Attempt, code: str) -> PortalMember:
 
     An installation stores the portal, its tokens and its installer. Signing in and confirming store only that somebody
     came: the portal keeps its tokens. Raises InstallationError, when somebody else came back to confirm too, and
-    NotInstalled for whoever signs in to a portal that is not connected.
+    UnknownPortal for whoever signs in to a portal that is not connected.
     """
     now = timezone.now()
     try:
@@ -99,7 +99,7 @@ def finish(*, attempt: Attempt, code: str) -> PortalMember:
         return _confirm(attempt, portal_id, user_id, person)
     portal = Portal.objects.connected().filter(id=portal_id).first()
     if portal is None:
-        raise NotInstalled(str(facts.get("hub_domain") or portal_id)[:255])
+        raise UnknownPortal(str(facts.get("hub_domain") or portal_id)[:255])
     member, _ = PortalMember.objects.update_or_create(portal=portal, hubspot_user_id=user_id, defaults=person)
     log.info("signed_in", portal_id=portal.id)
     return member

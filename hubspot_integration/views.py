@@ -126,7 +126,7 @@ def _to_hubspot(
 def _finished(request: HttpRequest, attempt: Attempt, code: str) -> HttpResponse:
     try:
         member = installing.finish(attempt=attempt, code=code)
-    except installing.NotInstalled as error:
+    except installing.UnknownPortal as error:
         return render(request, "hubspot_integration/not_installed.html", {"portal_name": error.portal_name}, status=400)
     except InstallationError as error:
         return _failed(request, attempt.purpose, str(error), attempt.return_to)

@@ -97,7 +97,7 @@ class Overview:
 
 def portal_settings(*, agent: Agent, now: dt.datetime) -> Overview:
     """Return the portal's settings, about no contact in particular."""
-    settings = _settings(agent.portal)
+    settings = OTPSettings.of(agent.portal)
     return Overview(
         active=None,
         last_verification=None,
@@ -132,7 +132,7 @@ def resend(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datet
 
 def sends_mail(portal: Portal) -> bool:
     """Whether the portal mails its codes, so that one can be sent again."""
-    return _settings(portal).send_email
+    return OTPSettings.of(portal).send_email
 
 
 def send_again(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datetime) -> IssuedCode:
@@ -183,7 +183,7 @@ def _locked_until(portal: Portal, contact_id: int, now: dt.datetime) -> dt.datet
 
 def _has_no_address(portal: Portal, contact_id: int) -> bool:
     """Whether HubSpot answers within a second that a contact has no address; anything else is for Generate to say."""
-    email = _settings(portal).email_property
+    email = OTPSettings.of(portal).email_property
     try:
         values = client.contact(portal.id, contact_id, [email], timeout=HINT_TIMEOUT)
     except HubSpotError:
@@ -196,7 +196,7 @@ def reveal(*, agent: Agent, contact_id: int, idempotency_key: str, why: str, now
 
     The reason may speak of the contact: it is kept apart from the audit line, so that it can be erased.
     """
-    settings = _settings(agent.portal)
+    settings = OTPSettings.of(agent.portal)
     if settings.code_visibility == CodeVisibility.NEVER:
         raise Refused(Reason.NOT_ALLOWED, words.CODES_ARE_HIDDEN)
     code = _active(agent.portal, contact_id, now)
@@ -267,7 +267,7 @@ class _Contact:
 
 def _read_contact(portal: Portal, contact_id: int) -> _Contact:
     """Ask HubSpot, now: what the browser says of a contact counts for nothing. Raises Refused."""
-    email = _settings(portal).email_property
+    email = OTPSettings.of(portal).email_property
     try:
         values = client.contact(portal.id, contact_id, [email, _FIRST_NAME, _LANGUAGE], timeout=CONTACT_TIMEOUT)
     except HubSpotError as error:
@@ -283,7 +283,7 @@ def _read_contact(portal: Portal, contact_id: int) -> _Contact:
 
 
 def _overview(agent: Agent, contact_id: int, now: dt.datetime, *, revealed: OneTimeCode | None = None) -> Overview:
-    settings = _settings(agent.portal)
+    settings = OTPSettings.of(agent.portal)
     code = _active(agent.portal, contact_id, now)
     is_shown = settings.code_visibility == CodeVisibility.ALWAYS or (revealed is not None and code == revealed)
     if code is not None and is_shown and not audit.has_seen(portal=agent.portal, actor=agent.email, reference=code.id):
@@ -329,10 +329,6 @@ def _describe(code: OneTimeCode, settings: OTPSettings, now: dt.datetime, *, is_
 def _active(portal: Portal, contact_id: int, now: dt.datetime) -> OneTimeCode | None:
     live = OneTimeCode.objects.live(now).filter(portal=portal, contact_id=contact_id)
     return live.order_by("-created_at", "-id").first()
-
-
-def _settings(portal: Portal) -> OTPSettings:
-    return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal)
 
 
 def _property_label(settings: OTPSettings) -> str:

@@ -20,10 +20,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from hubspot_integration import identifiers
 from hubspot_integration.authentication import HubSpotSignature
 from hubspot_integration.door import CARD_IDENTITY
 from hubspot_integration.models import Portal
-from hubspot_integration.workflow_actions import MAXIMUM_ID
 from otp import words
 from otp.hubspot import card
 from otp.hubspot.card import Agent, Overview, Refused
@@ -51,7 +51,7 @@ class Text(serializers.CharField):
 class Question(serializers.Serializer[Any]):
     """About which contact."""
 
-    contactId = serializers.IntegerField(min_value=1, max_value=MAXIMUM_ID)  # noqa: N815 (the wire's name)
+    contactId = serializers.IntegerField(min_value=1, max_value=identifiers.MAXIMUM)  # noqa: N815 (the wire's name)
 
 
 class Order(Question):
@@ -183,7 +183,7 @@ class CardEndpoint(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         """Answer a refusal as the card understands it; everything else as all endpoints do."""
         if isinstance(exc, Refused):
-            return Response(refusal(exc))
+            return Response(problem_of(exc))
         return super().handle_exception(exc)
 
 
@@ -226,7 +226,7 @@ def question_of(request: Request) -> int:
     return contact_id
 
 
-def refusal(reason: Refused) -> dict[str, Any]:
+def problem_of(reason: Refused) -> dict[str, Any]:
     """Return the answer to a call that was not served."""
     error: dict[str, Any] = {"code": reason.reason.value, "message": str(reason)}
     if reason.retry_after is not None:
@@ -235,9 +235,10 @@ def refusal(reason: Refused) -> dict[str, Any]:
 
 
 def _identifier(value: str, name: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= len(str(MAXIMUM_ID)) and int(value) <= MAXIMUM_ID):
+    found = identifiers.read(value)
+    if found is None:
         raise Refused(Reason.INVALID_INPUT, f"{name} must be a positive whole number.")
-    return int(value)
+    return found
 
 
 def _checked(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
@@ -335,7 +336,7 @@ class VerifyFromCard(CardEndpoint):
         if verification.reason == VerificationReason.RATE_LIMITED:
             seconds = card.locked_for(agent=agent, contact_id=order["contactId"], now=now)
             limited = Refused(Reason.RATE_LIMITED, words.LOCKED_FOR_CHECKS, retry_after=seconds or None)
-            return Response({**refusal(limited), **check})
+            return Response({**problem_of(limited), **check})
         return Response({**OverviewAnswer(shown).data, **check})
 
 

@@ -168,3 +168,8 @@ class OTPSettings(models.Model):
 
     def __str__(self) -> str:
         return f"settings of portal {self.portal_id}"
+
+    @classmethod
+    def of(cls, portal: Portal) -> "OTPSettings":
+        """Return a portal's settings; the defaults, unsaved and of version 0, where there are none yet."""
+        return cls.objects.filter(portal=portal).first() or cls(portal=portal, version=0)

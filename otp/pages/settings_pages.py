@@ -112,7 +112,7 @@ def settings_page(request: HttpRequest, member: PortalMember) -> HttpResponse:
 @access.portal_required
 def policy_panel(request: HttpRequest, portal: Portal) -> HttpResponse:
     """Show how strong codes would be with the settings in the query; nothing is saved."""
-    form = PolicyForm(request.GET, instance=_settings(portal))
+    form = PolicyForm(request.GET, instance=OTPSettings.of(portal))
     return render(request, "otp/policy.html", {"assessment": _assessment(_as_typed(portal, form))})
 
 
@@ -151,7 +151,7 @@ def create_property(request: HttpRequest, member: PortalMember) -> HttpResponse:
             request,
             f"HubSpot has a property “{created.name}” already, but {reason} Choose another one, or mend it there.",
         )
-    elif _settings(portal).property_name:
+    elif OTPSettings.of(portal).property_name:
         messages.success(request, f"HubSpot now has the property “{created.label}”. You can choose it in the list.")
     else:
         portal_settings.change(
@@ -178,7 +178,7 @@ def disconnect(request: HttpRequest, member: PortalMember) -> HttpResponse:
     if not portal.is_connected:
         return redirect("settings")
     if request.method != "POST":
-        retention_days = _settings(portal).retention_days
+        retention_days = OTPSettings.of(portal).retention_days
         return render(request, "otp/disconnect.html", {"portal": portal, "retention_days": retention_days})
     if disconnecting.disconnect(portal.id, asked_by=member.name):
         messages.success(request, "OpsAgent OTP is uninstalled, and its access to HubSpot is deleted.")
@@ -235,19 +235,15 @@ def _form(portal: Portal, data: QueryDict | None = None) -> SettingsForm:
     grant = OAuthGrant.objects.filter(portal=portal).first()
     return SettingsForm(
         data,
-        instance=_settings(portal),
+        instance=OTPSettings.of(portal),
         properties=_properties(ContactPropertyList.objects.filter(portal=portal).first()),
         scopes=grant.scopes if grant else None,
     )
 
 
-def _settings(portal: Portal) -> OTPSettings:
-    return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal, version=0)
-
-
 def _as_typed(portal: Portal, form: SettingsForm | PolicyForm) -> OTPSettings:
     """Return the portal's settings with every valid value of the form put in; the form's own instance has all of them."""
-    otp_settings = _settings(portal)
+    otp_settings = OTPSettings.of(portal)
     if form.is_bound:
         form.is_valid()
         for name, value in form.cleaned_data.items():

@@ -87,7 +87,7 @@ def email_texts_preview(request: HttpRequest, portal: Portal, language: str) -> 
         return HttpResponse(f"There is no preview yet.\n\n{sentences}\n", content_type="text/plain; charset=utf-8")
     content = to_contacts.preview(
         portal=portal,
-        settings=_settings(portal),
+        settings=OTPSettings.of(portal),
         own=_own(portal, form),
         language=code,
         now=timezone.now(),
@@ -114,7 +114,7 @@ def email_texts_test(request: HttpRequest, member: PortalMember, language: str) 
     try:
         to_contacts.send_test(
             member=member,
-            settings=_settings(portal),
+            settings=OTPSettings.of(portal),
             own=_own(portal, form),
             language=code,
             now=timezone.now(),
@@ -168,13 +168,9 @@ def _code(language: str) -> str:
     return language
 
 
-def _settings(portal: Portal) -> OTPSettings:
-    return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal)
-
-
 def _form(portal: Portal, code: str, data: QueryDict | None = None) -> EmailTextsForm:
     others = EmailTexts.objects.filter(portal=portal).exclude(language=code)
-    settings = _settings(portal)
+    settings = OTPSettings.of(portal)
     chosen = to_contacts.Letterhead(portal, settings, others).texts(code, settings.expiry_minutes)
     return EmailTextsForm(data, instance=email_texts.of_language(portal, code), underlying=chosen)
 
@@ -186,7 +182,7 @@ def _own(portal: Portal, form: EmailTextsForm) -> list[EmailTexts]:
 
 def _overview(request: HttpRequest, portal: Portal, *, status: int = 200, **context: Any) -> HttpResponse:
     own = list(EmailTexts.objects.filter(portal=portal))
-    settings = _settings(portal)
+    settings = OTPSettings.of(portal)
     context |= {
         "portal": portal,
         "own": [

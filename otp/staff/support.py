@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from hubspot_integration import disconnecting
+from hubspot_integration import disconnecting, identifiers
 from hubspot_integration.models import Portal
 from opsagent.encryption import DecryptionError, bound_to, decrypt, encrypt
 from otp import audit, codes
@@ -29,10 +29,8 @@ from otp.models import (
 
 FOUND_LIMIT: Final = 1000
 """How many codes, the latest, a search goes through to what belongs to them."""
-_LARGEST_ID: Final = 2**63 - 1
 _IN_A_URL: Final = bound_to("admin", "search", "")
 """The place of an address that staff search for: the admin's address bar."""
-_DIGITS: Final = len(str(_LARGEST_ID))
 
 
 @dataclass(slots=True)
@@ -62,8 +60,7 @@ class Search:
                     search.address = codes.normalise_address(_opened(value))
                 except (DecryptionError, ValueError):
                     search.is_understood = False
-            elif value.isascii() and value.isdigit() and len(value) <= _DIGITS and int(value) <= _LARGEST_ID:
-                number = int(value)
+            elif (number := identifiers.read(value)) is not None:
                 if kind != "contact" and search.portal_id is None and _is_a_portals(number):
                     search.portal_id = number
                 else:

@@ -21,7 +21,7 @@ from pytest_django import Settings
 
 from emails import messages as messages_module
 from emails.content import Content
-from emails.messages import Message, Outcome, send_each
+from emails.messages import HandOver, Message, send_each
 from sandbox.local.ports import free_port
 from sandbox.local.waiting import PATIENCE, pace
 
@@ -32,7 +32,7 @@ def message(to: str, number: int = 1, **changes: Any) -> Message:
     return Message(**{"to": to, "content": CONTENT, "message_id": f"0193a5f2-{number}@otp.example.com", **changes})
 
 
-def outcomes(*messages: Message) -> list[Outcome]:
+def outcomes(*messages: Message) -> list[HandOver]:
     """Send messages; return their outcomes, after checking that each message had one and that none tells a secret."""
     positions, found = [], []
     for position, outcome in send_each(messages):
@@ -46,15 +46,15 @@ def outcomes(*messages: Message) -> list[Outcome]:
     return found
 
 
-ACCEPTED = Outcome(accepted=True)
+ACCEPTED = HandOver(accepted=True)
 
 
-def passing(reason: str, retry_after: float | None = None) -> Outcome:
-    return Outcome(accepted=False, permanent=False, reason=reason, retry_after=retry_after)
+def passing(reason: str, retry_after: float | None = None) -> HandOver:
+    return HandOver(accepted=False, permanent=False, reason=reason, retry_after=retry_after)
 
 
-def final(reason: str) -> Outcome:
-    return Outcome(accepted=False, permanent=True, reason=reason)
+def final(reason: str) -> HandOver:
+    return HandOver(accepted=False, permanent=True, reason=reason)
 
 
 # ---------------------------------------------------------------- SMTP
@@ -270,7 +270,7 @@ def test_it_connects_to_nobody_without_messages(mailbox: Mailbox) -> None:
         ("530 5.7.0 authentication required", passing("authentication_refused_530")),
     ],
 )
-def test_it_tells_a_refused_recipient_from_the_others(mailbox: Mailbox, reply: str, outcome: Outcome) -> None:
+def test_it_tells_a_refused_recipient_from_the_others(mailbox: Mailbox, reply: str, outcome: HandOver) -> None:
     mailbox.at_recipient["bad@example.com"] = reply
     found = outcomes(message("ada@example.com"), message("bad@example.com"), message("bob@example.com"))
     assert found == [ACCEPTED, outcome, ACCEPTED]
@@ -291,7 +291,7 @@ def test_it_never_blames_a_recipient_for_the_sender(mailbox: Mailbox, reply: str
         ("451 4.3.0 try again", passing("message_refused_451")),
     ],
 )
-def test_it_says_when_the_content_was_refused(mailbox: Mailbox, reply: str, outcome: Outcome) -> None:
+def test_it_says_when_the_content_was_refused(mailbox: Mailbox, reply: str, outcome: HandOver) -> None:
     mailbox.after_data["ada@example.com"] = reply
     assert outcomes(message("ada@example.com"), message("bob@example.com")) == [outcome, ACCEPTED]
     assert mailbox.connections == 1
@@ -504,7 +504,7 @@ def refusal(status: int, code: int, text: str = "refused ada@example.com") -> tu
     return status, {}, json.dumps({"ErrorCode": code, "Message": text}).encode()
 
 
-TAKEN = Outcome(accepted=True, provider_message_id="b7bc2f4a")
+TAKEN = HandOver(accepted=True, provider_message_id="b7bc2f4a")
 
 
 def test_it_sends_through_a_providers_api(provider: Provider) -> None:
@@ -584,7 +584,7 @@ def test_it_gives_a_provider_no_encoded_word(provider: Provider) -> None:
     ],
 )
 def test_it_understands_a_providers_refusals(
-    provider: Provider, answer: tuple[int, dict[str, str], bytes], outcome: Outcome
+    provider: Provider, answer: tuple[int, dict[str, str], bytes], outcome: HandOver
 ) -> None:
     provider.answers.append(answer)
     assert outcomes(message("ada@example.com"), message("bob@example.com")) == [outcome, TAKEN]
@@ -628,7 +628,7 @@ def test_it_sends_through_amazons_api(settings: Settings, monkeypatch: pytest.Mo
         )
         server.shutdown()
         thread.join()
-    assert found[0] == Outcome(accepted=True, provider_message_id="0107-abc")
+    assert found[0] == HandOver(accepted=True, provider_message_id="0107-abc")
     assert (found[1].accepted, found[1].reason) == (False, "provider_refused_400")
     raw = email.message_from_bytes(base64.b64decode(received[0]["Content"]["Raw"]["Data"]), policy=email.policy.default)
     assert raw["X-Metadata"] == '{"reference": "0193a5f2"}'
