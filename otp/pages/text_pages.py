@@ -146,7 +146,7 @@ def email_texts_import(request: HttpRequest, member: PortalMember) -> HttpRespon
     uploaded = request.FILES.get("texts")
     data = uploaded.read(email_texts.MAXIMUM_FILE + 1) if uploaded else b""
     try:
-        found = email_texts.read_file(data)
+        found = email_texts.read_file(data, portal=member.portal)
     except UnusableFile as error:
         return _overview(request, member.portal, status=400, reasons=error.reasons)
     email_texts.replace_all(
