@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from django.conf.locale import LANG_INFO
 from django.utils import translation
@@ -31,7 +31,6 @@ STOCK_LANGUAGES: Final = tuple(
 MAXIMUM_LENGTH: Final = 20
 """Characters of a language code."""
 
-Origin = Literal["own", "stock"]
 
 _FIELDS: Final = tuple(field.name for field in fields(Texts))
 _CODE: Final = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8})*")
@@ -56,13 +55,12 @@ _TWELVE_HOURS: Final = re.compile(r"(?<!\\)[aAfgPh]")
 class ChosenTexts:
     """The texts of one mail: all in `language`, unless the portal itself wrote it otherwise.
 
-    `origins` says of each field of `texts` whether the portal wrote it ("own") or the app did ("stock"). `valid_until`
-    and `reference` are the layout's own words, with placeholders; empty in languages that the app has no words in.
+    `valid_until` and `reference` are the layout's own words, with placeholders; empty in languages that the app has no
+    words in.
     """
 
     texts: Texts
     language: str
-    origins: Mapping[str, Origin]
     valid_until: str = ""
     reference: str = ""
 
@@ -113,7 +111,6 @@ def choose(language: str, own: Mapping[str, Mapping[str, str]], *, default: str,
                 return ChosenTexts(
                     texts=replace(stock_texts(code, minutes), **written),
                     language=code,
-                    origins={name: "own" if name in written else "stock" for name in _FIELDS},
                     valid_until=pgettext("mail", "Valid until {expires_at}"),
                     reference=pgettext("mail", "Reference: {reference}"),
                 )
@@ -121,7 +118,6 @@ def choose(language: str, own: Mapping[str, Mapping[str, str]], *, default: str,
             return ChosenTexts(
                 texts=Texts(**{name: written.get(name, "") for name in _FIELDS}),
                 language=code,
-                origins=dict.fromkeys(_FIELDS, "own"),
             )
     raise AssertionError("English is always there.")
 

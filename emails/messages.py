@@ -56,12 +56,11 @@ class Message:
     message_id: str
     from_name: str = ""
     reply_to: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class HandOver:
     """What became of one message: accepted by the provider, or refused.
 
     `permanent`: trying again cannot help. `reason`: a short machine word such as `recipient_refused_550`; never an
@@ -76,12 +75,12 @@ class Outcome:
     provider_message_id: str = ""
 
     @classmethod
-    def refused(cls, reason: str, *, permanent: bool, retry_after: float | None = None) -> "Outcome":
+    def refused(cls, reason: str, *, permanent: bool, retry_after: float | None = None) -> "HandOver":
         """Make the outcome of a message that the provider does not have."""
         return cls(accepted=False, permanent=permanent, reason=reason, retry_after=retry_after)
 
 
-def send_each(messages: Iterable[Message]) -> Generator[tuple[int, Outcome], None, None]:
+def send_each(messages: Iterable[Message]) -> Generator[tuple[int, HandOver], None, None]:
     """Send the messages in their order; yield position and outcome of each before the next one is even asked for.
 
     So the caller can commit an outcome before anything else leaves, make each message when its turn comes, and stop
@@ -99,7 +98,7 @@ class Sender:
 
     def __init__(self) -> None:
         self._backend: Any = None
-        self._given_up: Outcome | None = None
+        self._given_up: HandOver | None = None
         self._silent_in_a_row = 0
         self._watch = _Watch(self._cut)
 
@@ -113,7 +112,7 @@ class Sender:
         """Whether the last message got no answer in time, and the next one will show whose fault that was."""
         return self._silent_in_a_row > 0 and self._given_up is None
 
-    def send(self, message: Message) -> Outcome:
+    def send(self, message: Message) -> HandOver:
         """Hand over one message, in MESSAGE_SECONDS at most; say what became of it. Raises nothing.
 
         When no connection can be had, two messages in a row got no answer in time, or one had to be cut short, all that
@@ -122,37 +121,37 @@ class Sender:
         with self._watch:
             return self._send(message)
 
-    def _send(self, message: Message) -> Outcome:
+    def _send(self, message: Message) -> HandOver:
         try:
             # It also guards against a second recipient: providers split "a@example.com, b@example.com".
             message = replace(message, to=addresses.checked(message.to))
         except ValueError:
-            return Outcome.refused("recipient_malformed", permanent=True)
+            return HandOver.refused("recipient_malformed", permanent=True)
         self._open()
         if self._given_up is not None:
             return self._given_up
         try:
             if smtp := self._smtp():
                 smtp.sendmail(*_envelope(message), to_bytes(_headers(message), message.content))
-                outcome = Outcome(accepted=True)
+                outcome = HandOver(accepted=True)
             else:
                 outcome = self._hand_over(_email(message))
         except Exception as error:  # noqa: BLE001 (backends raise what they like; every error is one message's outcome)
-            outcome = Outcome.refused(_TIMED_OUT, permanent=False) if self._watch.has_cut else _refusal(error)
+            outcome = HandOver.refused(_TIMED_OUT, permanent=False) if self._watch.has_cut else _refusal(error)
             self._recover(outcome)
             return outcome
         self._silent_in_a_row = 0
         return outcome
 
-    def _hand_over(self, email: "_Email") -> Outcome:
+    def _hand_over(self, email: "_Email") -> HandOver:
         if getattr(self._backend, "esp_name", "") in _LETS_TRACKING_BE_TURNED_OFF:
             email.track_opens = email.track_clicks = False
         # A backend that does not count returns None.
         if self._backend.send_messages([email]) == 0:
-            return Outcome.refused("not_sent", permanent=False)
+            return HandOver.refused("not_sent", permanent=False)
         status = getattr(email, "anymail_status", None)
         message_id = getattr(status, "message_id", None)
-        return _provider_refusal(status) or Outcome(
+        return _provider_refusal(status) or HandOver(
             accepted=True, provider_message_id=message_id if isinstance(message_id, str) else ""
         )
 
@@ -187,11 +186,11 @@ class Sender:
                 smtp.ehlo_or_helo_if_needed()
         except Exception as error:  # noqa: BLE001 (see send)
             self._given_up = (
-                Outcome.refused(_TIMED_OUT, permanent=False) if self._watch.has_cut else _no_connection(error)
+                HandOver.refused(_TIMED_OUT, permanent=False) if self._watch.has_cut else _no_connection(error)
             )
             self._hang_up()
 
-    def _recover(self, outcome: Outcome) -> None:
+    def _recover(self, outcome: HandOver) -> None:
         """Leave a connection that the next message can use, or none."""
         self._silent_in_a_row = self._silent_in_a_row + 1 if outcome.reason == _TIMED_OUT else 0
         if self._silent_in_a_row == _SILENT_IN_A_ROW or self._watch.has_cut:
@@ -279,7 +278,6 @@ def _undecodable(text: str) -> str:
 def _headers(message: Message) -> dict[str, str]:
     """Every header but those about MIME."""
     return {
-        **message.headers,
         "From": _sender(message.from_name, settings.DEFAULT_FROM_EMAIL),
         "To": message.to,
         **({"Reply-To": reply_to} if (reply_to := _reply_to(message.reply_to)) else {}),
@@ -318,7 +316,7 @@ def _sender(name: str, operators: str) -> str:
     return str(Address(display_name=printable, addr_spec=parseaddr(operators)[1])) if printable else operators
 
 
-def _refusal(error: Exception) -> Outcome:
+def _refusal(error: Exception) -> HandOver:
     """Put what a backend raised for one message into an outcome."""
     match error:
         case smtplib.SMTPRecipientsRefused():
@@ -326,18 +324,18 @@ def _refusal(error: Exception) -> Outcome:
             return _smtp_refusal("recipient", next((code for code, _ in error.recipients.values()), 0))
         case smtplib.SMTPSenderRefused():
             # The sender is the operator's: the next attempt may find it mended.
-            return Outcome.refused(f"sender_refused_{error.smtp_code}", permanent=False)
+            return HandOver.refused(f"sender_refused_{error.smtp_code}", permanent=False)
         case smtplib.SMTPResponseException():
             return _smtp_refusal("message", error.smtp_code)
         case AnymailRecipientsRefused():
-            return Outcome.refused("recipient_refused", permanent=True)
+            return HandOver.refused("recipient_refused", permanent=True)
         case AnymailAPIError() if status := _status(error):
             return _api_refusal(error, status)
         case _:
             return _breakdown(error)
 
 
-def _provider_refusal(status: Any) -> Outcome | None:
+def _provider_refusal(status: Any) -> HandOver | None:
     """Return why a provider did not take the message, as its answer says; None if it did.
 
     Anymail raises nothing when the answer names the refused address in a spelling of its own: beside the refusal
@@ -346,19 +344,19 @@ def _provider_refusal(status: Any) -> Outcome | None:
     """
     found = getattr(status, "status", None) or set()
     if found & {"invalid", "rejected"}:
-        return Outcome.refused("recipient_refused", permanent=True)
+        return HandOver.refused("recipient_refused", permanent=True)
     if "failed" in found:
-        return Outcome.refused("provider_failed", permanent=False)
+        return HandOver.refused("provider_failed", permanent=False)
     if found == {"unknown"} and not status.message_id:
         # Neither an error nor an acknowledgement: it does not count as sent, and a second attempt could be a second mail.
-        return Outcome.refused("not_confirmed", permanent=True)
+        return HandOver.refused("not_confirmed", permanent=True)
     return None
 
 
-def _smtp_refusal(what: str, code: int) -> Outcome:
+def _smtp_refusal(what: str, code: int) -> HandOver:
     if code in _AUTHENTICATION_REPLIES:
-        return Outcome.refused(f"authentication_refused_{code}", permanent=False)
-    return Outcome.refused(f"{what}_refused_{code}", permanent=500 <= code < 600)  # noqa: PLR2004
+        return HandOver.refused(f"authentication_refused_{code}", permanent=False)
+    return HandOver.refused(f"{what}_refused_{code}", permanent=500 <= code < 600)  # noqa: PLR2004
 
 
 def _status(error: AnymailAPIError) -> int | None:
@@ -369,23 +367,23 @@ def _status(error: AnymailAPIError) -> int | None:
     return answer.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(answer, dict) else None
 
 
-def _api_refusal(error: AnymailAPIError, status: int) -> Outcome:
+def _api_refusal(error: AnymailAPIError, status: int) -> HandOver:
     permanent = 400 <= status < 500 and status not in _PASSING_STATUSES  # noqa: PLR2004
-    return Outcome.refused(f"provider_refused_{status}", permanent=permanent, retry_after=_retry_after(error))
+    return HandOver.refused(f"provider_refused_{status}", permanent=permanent, retry_after=_retry_after(error))
 
 
-def _no_connection(error: Exception) -> Outcome:
+def _no_connection(error: Exception) -> HandOver:
     """Put what went wrong before any message into an outcome: never a recipient's fault."""
     match error:
         case smtplib.SMTPAuthenticationError():
-            return Outcome.refused(f"authentication_refused_{error.smtp_code}", permanent=False)
+            return HandOver.refused(f"authentication_refused_{error.smtp_code}", permanent=False)
         case smtplib.SMTPResponseException():
-            return Outcome.refused(f"server_refused_{error.smtp_code}", permanent=False)
+            return HandOver.refused(f"server_refused_{error.smtp_code}", permanent=False)
         case _:
             return _breakdown(error)
 
 
-def _breakdown(error: Exception) -> Outcome:
+def _breakdown(error: Exception) -> HandOver:
     """Put an error that is no answer into an outcome: it says nothing about the message."""
     if _timed_out(error):
         reason = _TIMED_OUT
@@ -397,7 +395,7 @@ def _breakdown(error: Exception) -> Outcome:
         # The type alone: an exception's text may hold the address, Anymail's even the whole message.
         log.error("mail_failed_unexpectedly", error_type=type(error).__name__)
         reason = f"unexpected_{type(error).__name__}"
-    return Outcome.refused(reason, permanent=False)
+    return HandOver.refused(reason, permanent=False)
 
 
 def _timed_out(error: BaseException | None) -> bool:

@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from hubspot_integration import budget, oauth, refusals, transport
+from hubspot_integration import budget, refusals, tokens, transport
 from hubspot_integration.models import ContactPropertyList, RefusedFeature
 from hubspot_integration.transport import HubSpotError
 
@@ -155,7 +155,7 @@ class Batches:
 
     def make_ready(self) -> None:
         """Refresh the portal's token if it ends soon, which takes its time. Raises HubSpotError."""
-        oauth.access_token_for(self._portal_id)
+        tokens.access_token_for(self._portal_id)
 
     def contact_values(
         self, contact_ids: Sequence[int], names: Sequence[str]
@@ -237,12 +237,12 @@ class Batches:
         budget.take(portal_id)
         refusals.begin_probe(refused)
         try:
-            token = oauth.access_token_for(portal_id)
+            token = tokens.access_token_for(portal_id)
             answer = transport.call("POST", path, token=token, json=body)
         except HubSpotError as error:
             if error.status == HTTPStatus.UNAUTHORIZED and not self._is_renewed:
                 self._is_renewed = True
-                oauth.access_token_for(portal_id, refused=token)
+                tokens.access_token_for(portal_id, refused=token)
                 refusals.put_probe_first(refused)
                 raise AskAgain("token_renewed") from None
             if not error.permanent:  # HubSpot is in trouble, which says nothing about what it refuses
@@ -275,14 +275,14 @@ def _call(
     deadline = time.monotonic() + timeout
     refused = refusals.look(portal_id, [feature])
     try:
-        token = oauth.access_token_for(portal_id, deadline=deadline)
+        token = tokens.access_token_for(portal_id, deadline=deadline)
         try:
             answer = transport.call(method, path, token=token, json=json, timeout=transport.time_left(deadline))
         except HubSpotError as error:
             if error.status != HTTPStatus.UNAUTHORIZED:
                 raise
             # HubSpot may end a token early: one refresh, one repetition.
-            token = oauth.access_token_for(portal_id, refused=token, deadline=deadline)
+            token = tokens.access_token_for(portal_id, refused=token, deadline=deadline)
             answer = transport.call(method, path, token=token, json=json, timeout=transport.time_left(deadline))
     except HubSpotError as error:
         raise _learned(portal_id, feature, error) from None

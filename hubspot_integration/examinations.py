@@ -9,9 +9,9 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from hubspot_integration import oauth, signature_versions
+from hubspot_integration import installing, signature_versions, tokens
 from hubspot_integration.models import OAuthGrant, SignatureCount
-from hubspot_integration.oauth import Refusal
+from hubspot_integration.tokens import Refusal
 from hubspot_integration.transport import HubSpotError
 from opsagent.doctor import Finding, ask, examination, failed, ok, warning
 from opsagent.encryption import DecryptionError
@@ -26,7 +26,7 @@ REFUSALS_MATTER: Final = dt.timedelta(days=7)
 @examination("credentials")
 def examine_credentials() -> Finding:
     """Ask HubSpot about a refresh token that nobody has: whom it does not know it refuses for another reason."""
-    refusal = oauth.refusal_of_an_unknown_token()
+    refusal = tokens.refusal_of_an_unknown_token()
     if refusal is Refusal.REVOKED:
         return ok("HubSpot knows client id and client secret")
     if refusal is Refusal.CONFIGURATION:
@@ -62,7 +62,7 @@ def examine_app() -> Finding:
     if grant is None:
         return ok("not installed anywhere yet; what was uploaded shows after the first installation")
     try:
-        facts = oauth.introspect(grant.portal_id)
+        facts = tokens.introspect(tokens.access_token_for(grant.portal_id))
     except HubSpotError as error:
         return warning(f"HubSpot does not tell ({error.reason})", "Run it again, or see what the settings page says.")
     if facts.get("app_id") not in {None, settings.HUBSPOT_APP_ID}:
@@ -70,7 +70,7 @@ def examine_app() -> Finding:
             f"portals have installed app {facts['app_id']}, HUBSPOT_APP_ID says {settings.HUBSPOT_APP_ID}",
             "Copy app id, client id and client secret from one and the same app's Auth tab.",
         )
-    missing = sorted(set(oauth.REQUIRED_SCOPES) - set(facts.get("scopes") or oauth.REQUIRED_SCOPES))
+    missing = sorted(set(installing.REQUIRED_SCOPES) - set(facts.get("scopes") or installing.REQUIRED_SCOPES))
     if missing:
         return failed(
             f"the latest installation lacks {', '.join(missing)}",

@@ -94,7 +94,7 @@ def remember(portal_id: int, feature: str, reason: str) -> None:
         at_step = RefusedFeature.objects.filter(pk=refusal.pk, steps=TELL_AT_STEP)
         is_news = bool(at_step.update(steps=TELL_AT_STEP + 1))
     if is_news:
-        feature_refused.send(sender=RefusedFeature, portal_id=portal_id, feature=feature, reason=reason)
+        feature_refused.send(sender=RefusedFeature, portal_id=portal_id, feature=feature)
 
 
 def forget(refused: Iterable[RefusedFeature]) -> None:

@@ -6,7 +6,7 @@ from django.dispatch import Signal
 # installed it).
 portal_connected = Signal()
 # The first time HubSpot refuses a portal something that only its admin can mend.
-# Arguments: portal_id (int), feature (str, see models.RefusedFeature), reason (str).
+# Arguments: portal_id (int), feature (str, see models.RefusedFeature).
 feature_refused = Signal()
 # After a portal was disconnected: HubSpot refused its refresh token for good, or somebody asked for it.
 # Arguments: portal (Portal), asked_by (str: that person's e-mail address, empty when HubSpot refused), by_staff (bool:

@@ -11,7 +11,6 @@ there, as often, which actions refuse. So a request pays for no round trip, and 
 """
 
 import datetime as dt
-import os
 import threading
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from django.db import DatabaseError, connection
 from django.db.models import F, QuerySet
 
 from hubspot_integration.models import SignatureCount
+from opsagent.background import Background
 from opsagent.metrics import Counter
 
 log = structlog.get_logger(__name__)
@@ -50,8 +50,6 @@ class _Seen:
 _lock = threading.Lock()
 _seen: dict[str, _Seen] = {}
 _refusing: frozenset[str] = frozenset()
-_stop = threading.Event()
-_thread: threading.Thread | None = None
 
 
 # ------------------------------------------------------------------ what the door asks
@@ -155,39 +153,28 @@ def _sum(earlier: _Seen, later: _Seen) -> _Seen:
 # ------------------------------------------------------------------ in the background of a process that serves
 def begin() -> None:
     """Exchange at once and then every SECONDS, in a thread of this process, until `end`."""
-    global _thread  # noqa: PLW0603 (one thread per process)
-    _stop.clear()
-    _thread = threading.Thread(target=_exchange_for_ever, name="signature versions", daemon=True)
-    _thread.start()
+    _exchanger.start()
 
 
 def end() -> None:
     """Exchange a last time."""
-    global _thread  # noqa: PLW0603 (one thread per process)
-    if _thread is not None:
-        _stop.set()
-        _thread.join(2 * SECONDS)
-        _thread = None
+    _exchanger.stop()
 
 
-def _exchange_for_ever() -> None:
-    while True:
-        ending = _stop.is_set()
-        try:
-            exchange()
-        except DatabaseError as error:
-            log.warning("signature_counts_kept_back", reason=type(error).__name__)
-        finally:
-            connection.close()  # seconds pass until it is wanted again: not one more that PostgreSQL keeps for us
-        if ending:
-            return
-        _stop.wait(SECONDS)
+def _exchange_again() -> float:
+    try:
+        exchange()
+    except DatabaseError as error:
+        log.warning("signature_counts_kept_back", reason=type(error).__name__)
+    finally:
+        connection.close()  # seconds pass until it is wanted again: not one more that PostgreSQL keeps for us
+    return SECONDS
 
 
 def _begin_anew() -> None:
     """Let a forked child count for itself."""
-    global _lock, _seen, _thread
-    _lock, _seen, _thread = threading.Lock(), {}, None
+    global _lock, _seen
+    _lock, _seen = threading.Lock(), {}
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+_exchanger: Final = Background("signature versions", _exchange_again, begin_anew=_begin_anew)

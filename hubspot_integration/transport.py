@@ -81,7 +81,6 @@ def call(
     path: str,
     *,
     token: str | None = None,
-    query: Mapping[str, str] | None = None,
     json: object = None,
     form: Mapping[str, str] | None = None,
     timeout: float = READ_TIMEOUT,
@@ -99,7 +98,6 @@ def call(
         answer = _pool(settings.HUBSPOT_API_BASE_URL).request(
             method,
             settings.HUBSPOT_API_BASE_URL + path,
-            query_params=dict(query) if query else None,
             headers=headers,
             body=json,
             post_params=dict(form) if form is not None else None,

@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST, require_safe
 from limits import RateLimitItemPerMinute
 
-from hubspot_integration import access, attempts, oauth, turned_away
+from hubspot_integration import access, attempts, installing, turned_away
 from hubspot_integration.attempts import Attempt, InstallationError, Purpose
 from hubspot_integration.models import PortalMember
 from opsagent import callers, throttling
@@ -116,7 +116,7 @@ def _to_hubspot(
         response["Retry-After"] = str(wait)
         return response
     now = timezone.now()
-    url, state = oauth.begin(purpose=purpose, now=now, return_to=return_to, member=member)
+    url, state = installing.begin(purpose=purpose, now=now, return_to=return_to, member=member)
     response = redirect(url)
     attempts.keep(request, response, state=state, now=now)
     response["X-Robots-Tag"] = "noindex, nofollow"
@@ -125,8 +125,8 @@ def _to_hubspot(
 
 def _finished(request: HttpRequest, attempt: Attempt, code: str) -> HttpResponse:
     try:
-        member = oauth.finish(attempt=attempt, code=code)
-    except oauth.NotInstalled as error:
+        member = installing.finish(attempt=attempt, code=code)
+    except installing.UnknownPortal as error:
         return render(request, "hubspot_integration/not_installed.html", {"portal_name": error.portal_name}, status=400)
     except InstallationError as error:
         return _failed(request, attempt.purpose, str(error), attempt.return_to)

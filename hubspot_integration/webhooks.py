@@ -16,10 +16,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from hubspot_integration import identifiers
 from hubspot_integration.authentication import HubSpotSignature
 from hubspot_integration.models import Portal
 from hubspot_integration.signals import contacts_deleted
-from hubspot_integration.workflow_actions import MAXIMUM_ID
 
 log = structlog.get_logger(__name__)
 
@@ -99,8 +99,8 @@ def deleted_contacts(body: bytes) -> set[tuple[int, int]]:
         for event in events
         if _is_deletion(event)
         and _is_ours(event)
-        and (portal_id := _identifier(event.get("portalId")))
-        and (contact_id := _identifier(event.get("objectId")))
+        and (portal_id := identifiers.read(event.get("portalId")))
+        and (contact_id := identifiers.read(event.get("objectId")))
     }
 
 
@@ -117,11 +117,4 @@ def _is_deletion(event: Mapping[str, Any]) -> bool:
 def _is_ours(event: Mapping[str, Any]) -> bool:
     """Whether an event is told to this app; HubSpot does not promise to say whose it is."""
     app = event.get("appId")
-    return app is None or _identifier(app) == settings.HUBSPOT_APP_ID
-
-
-def _identifier(value: object) -> int:
-    """Return an id as HubSpot may write it, number or text; 0 for anything else."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MAXIMUM_ID)):
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAXIMUM_ID else 0
+    return app is None or identifiers.read(app) == settings.HUBSPOT_APP_ID

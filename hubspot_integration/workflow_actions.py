@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-MAXIMUM_ID: Final = 2**63 - 1
+from hubspot_integration import identifiers
+
 MAXIMUM_CALLBACK_ID_LENGTH: Final = 255
 EXECUTION_STATE: Final = "hs_execution_state"
 EXPIRATION_DURATION: Final = "hs_expiration_duration"
@@ -98,8 +99,7 @@ def _text(value: object) -> str:
 
 
 def _identifier(value: object, name: str) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MAXIMUM_ID)):
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAXIMUM_ID:
+    found = identifiers.read(value)
+    if found is None:
         raise InvalidEnvelope(f"{name} must be a positive whole number.")
-    return value
+    return found

@@ -71,11 +71,6 @@ def for_people(address: str) -> str:
     return f"{local}{at}{domain}"
 
 
-def host_in_ascii(host: str) -> str:
-    """Return a host's name as DNS has it, in lower case. Raises ValueError where it has no such spelling."""
-    return _to_ascii(host)
-
-
 def _to_ascii(domain: str) -> str:
     if domain.isascii():
         return domain.lower()

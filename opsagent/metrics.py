@@ -6,12 +6,10 @@ Gauges are asked of the database and the broker while Prometheus waits: modules 
 Labels are closed lists of ours. A portal, a contact or an address is never one.
 """
 
-import atexit
 import bisect
 import contextlib
 import hmac
 import ipaddress
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from django.views.decorators.http import require_safe
 from redis import RedisError
 
 from opsagent import broker
+from opsagent.background import Background
 
 log = structlog.get_logger(__name__)
 
@@ -69,14 +68,12 @@ class Histogram:
 _declared: Final[dict[str, Counter | Histogram]] = {}
 _lock = threading.Lock()
 _counted: dict[str, int] = {}
-_thread: threading.Thread | None = None
 
 
 def _add(key: str, amount: int) -> None:
     with _lock:
         _counted[key] = _counted.get(key, 0) + amount
-    if _thread is None:
-        _start()
+    _flusher.start(after=FLUSH_SECONDS)
 
 
 def flush() -> None:
@@ -111,29 +108,18 @@ def _bring_the_last() -> None:
         _bring()
 
 
-def _start() -> None:
-    global _thread  # noqa: PLW0603 (one thread per process)
-    with _lock:
-        if _thread is not None:
-            return
-        _thread = threading.Thread(target=_flush_for_ever, name="metrics", daemon=True)
-    _thread.start()
-    atexit.register(_bring_the_last)
-
-
-def _flush_for_ever() -> None:
-    pause = threading.Event()
-    while not pause.wait(FLUSH_SECONDS):
-        flush()
+def _flush_again() -> float:
+    flush()
+    return FLUSH_SECONDS
 
 
 def _begin_anew() -> None:
-    """Let a forked child count for itself: threads do not live on in it, and the parent reports its own."""
-    global _thread, _counted, _lock
-    _thread, _counted, _lock = None, {}, threading.Lock()
+    """Let a forked child count for itself: the parent reports its own."""
+    global _counted, _lock
+    _counted, _lock = {}, threading.Lock()
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+_flusher: Final = Background("metrics", _flush_again, begin_anew=_begin_anew, at_exit=_bring_the_last)
 
 
 # ------------------------------------------------------------------ asking

@@ -10,8 +10,8 @@ from opsagent import broker
 from opsagent.celery import app
 from opsagent.doctor import Finding, examination, failed, ok, warning
 from opsagent.health import BUSY_SECONDS
+from otp.delivery.waking import SWEEP_KEY
 from otp.gauges import overdue_seconds, unchained_seconds
-from otp.tasks import SWEEP_KEY
 
 FRESH_SECONDS: Final = 15.0
 """Five sweeps."""

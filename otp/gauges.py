@@ -11,8 +11,8 @@ from redis import RedisError
 
 from opsagent import broker
 from opsagent.metrics import Gauge, gauges
+from otp.delivery.waking import SWEEP_KEY
 from otp.models import ChannelName, Delivery, OneTimeCode
-from otp.tasks import SWEEP_KEY
 from otp.upkeep.audit_chain import oldest_unchained
 
 OVERDUE: Final = dt.timedelta(seconds=30)

@@ -10,7 +10,7 @@ from hubspot_integration.workflow_actions import epoch_milliseconds
 from otp.models import ChannelName, DeliveryStatus
 
 
-class OTPError(enum.StrEnum):
+class Failure(enum.StrEnum):
     """Why no code can be given: the closed list that workflows branch on."""
 
     INVALID_INPUT = "invalid_input"
@@ -87,7 +87,7 @@ def outputs_of(
     email_status = _word(ChannelName.EMAIL, statuses)
     return {
         "otp_status": "success" if live else "failed",
-        "otp_error": "" if live else OTPError.EXPIRED,
+        "otp_error": "" if live else Failure.EXPIRED,
         "otp_error_message": "" if live else _ENDED,
         "otp_code": (code.code or "") if code.is_live(now) and code.outputs_code else "",
         "otp_expires_at": epoch_milliseconds(code.expires_at),
@@ -98,7 +98,7 @@ def outputs_of(
     }
 
 
-def failure(error: OTPError, message: str) -> dict[str, str]:
+def failure(error: Failure, message: str) -> dict[str, str]:
     """Return every output of the action when no code was generated; `message` is one sentence for the admin."""
     return {
         "otp_status": "failed",

@@ -14,7 +14,7 @@ from redis import Redis
 from hubspot_integration import signature_versions
 from hubspot_integration.models import Portal
 from opsagent import broker, metrics, throttling
-from otp import tasks
+from otp.delivery import waking
 from sandbox.local import system
 from sandbox.local.system import System
 from tests import factories
@@ -81,7 +81,7 @@ def _forget_clients() -> None:
     broker.redis.cache_clear()
     throttling.shared.cache_clear()
     throttling.alone.cache_clear()
-    tasks._quiet_until = 0.0
+    waking._quiet_until = 0.0
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from django.utils import timezone
 from factory.declarations import LazyAttribute, LazyFunction, Sequence, SubFactory
 from factory.django import DjangoModelFactory
 
+from hubspot_integration.installing import OPTIONAL_SCOPES, REQUIRED_SCOPES
 from hubspot_integration.models import OAuthGrant, Portal, PortalMember
-from hubspot_integration.oauth import OPTIONAL_SCOPES, REQUIRED_SCOPES
 from otp import codes
 from otp.models import ChannelName, ContactGuard, Delivery, DeliveryStatus, OneTimeCode, OTPSettings, Source
 

@@ -6,12 +6,13 @@ from functools import partial
 import structlog
 from django.db import transaction
 
-from otp import codes, tasks
+from otp import codes
 from otp.audit import Action, Actor
 from otp.contact import ledger
 from otp.contact.decisions import check_address, decide, make
 from otp.contact.order import Facts, Issued, LimitReached, Made, Order, Overrides, RateLimited
 from otp.counters import CODES_ISSUED
+from otp.delivery import waking
 from otp.models import ChannelName, Source, new_reference
 
 log = structlog.get_logger(__name__)
@@ -112,7 +113,7 @@ def _wake(portal_id: int, issued: Issued) -> None:
         return
 
     def wake() -> None:
-        tasks.wake_in_background(portal_id, *channels)
+        waking.wake_in_background(portal_id, *channels)
 
     # A named function, not a partial: Django 5.2 formats the name of a robust callback that fails.
     transaction.on_commit(wake, robust=True)

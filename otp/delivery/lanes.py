@@ -11,7 +11,7 @@ from django.db import close_old_connections
 log = structlog.get_logger(__name__)
 
 Key = tuple[int, str]
-Job = Callable[[], None]
+Job = Callable[[], object]
 
 SLOW_SECONDS: Final = 4.0
 """Whoever held a lane for longer last time has met a server that does not answer: a turn is two seconds and a message."""

@@ -1,7 +1,6 @@
 """What a support agent can do from the contact record: see, generate, resend, check, reveal. One function each."""
 
 import datetime as dt
-import enum
 import math
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,21 +9,16 @@ from django.db import transaction
 
 from hubspot_integration import client
 from hubspot_integration.models import ContactPropertyList, Portal
-from hubspot_integration.oauth import NotConnected
 from hubspot_integration.transport import HubSpotError
-from otp import audit
+from otp import audit, words
 from otp.audit import Action, Actor, ActorKind
 from otp.contact import verdicts
 from otp.contact.issuing import issue_code
 from otp.contact.order import (
     Checked,
-    InvalidAddress,
     IssuedCode,
-    MissingAddress,
-    NotInstalled,
     Overrides,
     RateLimited,
-    RequestKeyTaken,
 )
 from otp.contact.verifying import verify_code
 from otp.models import (
@@ -37,6 +31,7 @@ from otp.models import (
     Verification,
     VerificationReason,
 )
+from otp.words import Reason
 from otp.workflow_outputs import outputs_of
 
 CONTACT_TIMEOUT: Final = 2.8
@@ -47,23 +42,6 @@ HINT_TIMEOUT: Final = 1.0
 _LANGUAGE, _FIRST_NAME = "hs_language", "firstname"
 # They say something about what was typed or how often, nothing about the contact.
 _NO_CHECKS: Final = (VerificationReason.MALFORMED, VerificationReason.RATE_LIMITED)
-_RECONNECT: Final = (
-    "OpsAgent is not connected to this HubSpot account. Ask an admin to reconnect it in the OpsAgent settings."
-)
-
-
-class Reason(enum.StrEnum):
-    """Why the card could not be served: the closed list that it has words for."""
-
-    NOT_CONNECTED = "not_connected"
-    NOT_FOUND = "not_found"
-    INVALID_INPUT = "invalid_input"
-    MISSING_EMAIL = "missing_email"
-    RATE_LIMITED = "rate_limited"
-    EMAIL_OFF = "email_off"
-    NO_ACTIVE_CODE = "no_active_code"
-    NOT_ALLOWED = "not_allowed"
-    HUBSPOT_UNAVAILABLE = "hubspot_unavailable"
 
 
 class Refused(Exception):
@@ -119,7 +97,7 @@ class Overview:
 
 def portal_settings(*, agent: Agent, now: dt.datetime) -> Overview:
     """Return the portal's settings, about no contact in particular."""
-    settings = _settings(agent.portal)
+    settings = OTPSettings.of(agent.portal)
     return Overview(
         active=None,
         last_verification=None,
@@ -154,15 +132,13 @@ def resend(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datet
 
 def sends_mail(portal: Portal) -> bool:
     """Whether the portal mails its codes, so that one can be sent again."""
-    return _settings(portal).send_email
+    return OTPSettings.of(portal).send_email
 
 
 def send_again(*, agent: Agent, contact_id: int, idempotency_key: str, now: dt.datetime) -> IssuedCode:
     """Do as `resend` does for somebody who is shown nothing of the code; return it. Raises Refused."""
     if not sends_mail(agent.portal):
-        raise Refused(
-            Reason.EMAIL_OFF, "E-mail is switched off. Ask an admin to switch it on in the OpsAgent settings."
-        )
+        raise Refused(Reason.EMAIL_OFF, words.EMAIL_OFF)
     return _issue(agent, contact_id, idempotency_key, Action.CODE_RESENT, now)
 
 
@@ -177,7 +153,7 @@ def verify(
     earlier = Verification.objects.filter(portal=agent.portal, request_key=request_key).first()
     # A repeated check is answered from memory, whether HubSpot answers or not.
     address = _read_contact(agent.portal, contact_id).address if earlier is None else ""
-    with _in_words():
+    try:
         checked = verify_code(
             portal_id=agent.portal.id,
             contact_id=contact_id,
@@ -189,6 +165,8 @@ def verify(
             actor=agent.actor,
             now=now,
         )
+    except words.CARD_FAILURES as error:
+        raise _refused(error, now) from None
     return checked, _overview(agent, contact_id, now)
 
 
@@ -205,7 +183,7 @@ def _locked_until(portal: Portal, contact_id: int, now: dt.datetime) -> dt.datet
 
 def _has_no_address(portal: Portal, contact_id: int) -> bool:
     """Whether HubSpot answers within a second that a contact has no address; anything else is for Generate to say."""
-    email = _settings(portal).email_property
+    email = OTPSettings.of(portal).email_property
     try:
         values = client.contact(portal.id, contact_id, [email], timeout=HINT_TIMEOUT)
     except HubSpotError:
@@ -218,14 +196,12 @@ def reveal(*, agent: Agent, contact_id: int, idempotency_key: str, why: str, now
 
     The reason may speak of the contact: it is kept apart from the audit line, so that it can be erased.
     """
-    settings = _settings(agent.portal)
+    settings = OTPSettings.of(agent.portal)
     if settings.code_visibility == CodeVisibility.NEVER:
-        raise Refused(
-            Reason.NOT_ALLOWED, "This account does not show codes to agents. Ask the customer to read the code out."
-        )
+        raise Refused(Reason.NOT_ALLOWED, words.CODES_ARE_HIDDEN)
     code = _active(agent.portal, contact_id, now)
     if code is None:
-        raise Refused(Reason.NO_ACTIVE_CODE, "There is no active code. Generate a new one.")
+        raise Refused(Reason.NO_ACTIVE_CODE, words.NO_ACTIVE_CODE)
     with transaction.atomic():
         note = audit.note_once(
             portal=agent.portal,
@@ -254,12 +230,9 @@ def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, 
     is_known = OneTimeCode.objects.filter(portal=agent.portal, request_key=request_key).exists()
     locked_until = None if is_known else _locked_until(agent.portal, contact_id, now)
     if locked_until is not None:
-        message = (
-            "Too many wrong codes for this contact. No code is accepted until the lock ends, so none is generated."
-        )
-        raise Refused(Reason.RATE_LIMITED, message, retry_after=_seconds(locked_until, now))
+        raise Refused(Reason.RATE_LIMITED, words.LOCKED_FOR_NEW_CODES, retry_after=_seconds(locked_until, now))
     contact = _Contact() if is_known else _read_contact(agent.portal, contact_id)
-    with _in_words(now):
+    try:
         issued = issue_code(
             portal_id=agent.portal.id,
             contact_id=contact_id,
@@ -275,7 +248,14 @@ def _issue(agent: Agent, contact_id: int, idempotency_key: str, action: Action, 
             action=action,
             now=now,
         )
+    except words.CARD_FAILURES as error:
+        raise _refused(error, now) from None
     return issued.code
+
+
+def _refused(error: words.CardFailure, now: dt.datetime) -> Refused:
+    seconds = _seconds(error.retry_at, now) if isinstance(error, RateLimited) else None
+    return Refused(*words.to_an_agent(error, seconds or 0), retry_after=seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,25 +267,14 @@ class _Contact:
 
 def _read_contact(portal: Portal, contact_id: int) -> _Contact:
     """Ask HubSpot, now: what the browser says of a contact counts for nothing. Raises Refused."""
-    email = _settings(portal).email_property
+    email = OTPSettings.of(portal).email_property
     try:
         values = client.contact(portal.id, contact_id, [email, _FIRST_NAME, _LANGUAGE], timeout=CONTACT_TIMEOUT)
-    except NotConnected:
-        raise Refused(Reason.NOT_CONNECTED, _RECONNECT) from None
     except HubSpotError as error:
-        if error.permanent:
-            message = (
-                "HubSpot does not let OpsAgent read contacts. Ask an admin to reconnect it in the OpsAgent settings."
-            )
-            raise Refused(Reason.NOT_CONNECTED, message) from None
-        happened = "HubSpot did not answer" if error.status is None else "HubSpot refused for the moment"
-        raise Refused(
-            Reason.HUBSPOT_UNAVAILABLE,
-            f"{happened}, so the contact could not be read. Try again in a moment.",
-            retry_after=math.ceil(error.retry_after) if error.retry_after else None,
-        ) from None
+        retry_after = None if error.permanent or not error.retry_after else math.ceil(error.retry_after)
+        raise Refused(*words.of_reading_a_contact(error), retry_after=retry_after) from None
     if values is None:
-        raise Refused(Reason.NOT_FOUND, "HubSpot does not know this contact. Reload the page.")
+        raise Refused(Reason.NOT_FOUND, words.UNKNOWN_CONTACT)
     return _Contact(
         address=values[email].replace("\0", ""),
         first_name=values[_FIRST_NAME].replace("\0", "")[:200],
@@ -313,35 +282,8 @@ def _read_contact(portal: Portal, contact_id: int) -> _Contact:
     )
 
 
-class _in_words:  # noqa: N801 (reads as a statement)
-    """Turn what the use cases raise into what an agent can do about it."""
-
-    def __init__(self, now: dt.datetime | None = None) -> None:
-        self._now = now
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
-        match error:
-            case NotInstalled():
-                raise Refused(Reason.NOT_CONNECTED, _RECONNECT) from None
-            case MissingAddress():
-                message = "The contact has no e-mail address. Fill it in, then try again."
-                raise Refused(Reason.MISSING_EMAIL, message) from None
-            case InvalidAddress():
-                message = "The contact's e-mail address is not one. Correct it, then try again."
-                raise Refused(Reason.MISSING_EMAIL, message) from None
-            case RequestKeyTaken():
-                message = "This idempotencyKey was used for another contact. Reload the page and try again."
-                raise Refused(Reason.INVALID_INPUT, message) from None
-            case RateLimited() if self._now is not None:
-                seconds = _seconds(error.retry_at, self._now)
-                message = f"Too many codes for this contact. Try again in {seconds} seconds."
-                raise Refused(Reason.RATE_LIMITED, message, retry_after=seconds) from None
-
-
 def _overview(agent: Agent, contact_id: int, now: dt.datetime, *, revealed: OneTimeCode | None = None) -> Overview:
-    settings = _settings(agent.portal)
+    settings = OTPSettings.of(agent.portal)
     code = _active(agent.portal, contact_id, now)
     is_shown = settings.code_visibility == CodeVisibility.ALWAYS or (revealed is not None and code == revealed)
     if code is not None and is_shown and not audit.has_seen(portal=agent.portal, actor=agent.email, reference=code.id):
@@ -387,10 +329,6 @@ def _describe(code: OneTimeCode, settings: OTPSettings, now: dt.datetime, *, is_
 def _active(portal: Portal, contact_id: int, now: dt.datetime) -> OneTimeCode | None:
     live = OneTimeCode.objects.live(now).filter(portal=portal, contact_id=contact_id)
     return live.order_by("-created_at", "-id").first()
-
-
-def _settings(portal: Portal) -> OTPSettings:
-    return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal)
 
 
 def _property_label(settings: OTPSettings) -> str:

@@ -20,13 +20,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from hubspot_integration import identifiers
 from hubspot_integration.authentication import HubSpotSignature
 from hubspot_integration.door import CARD_IDENTITY
 from hubspot_integration.models import Portal
-from hubspot_integration.workflow_actions import MAXIMUM_ID
+from otp import words
 from otp.hubspot import card
-from otp.hubspot.card import Agent, Overview, Reason, Refused
+from otp.hubspot.card import Agent, Overview, Refused
 from otp.models import CodeVisibility, ResendPolicy, Verification, VerificationReason, VerificationResult
+from otp.words import Reason
 from otp.workflow_outputs import DeliverySummary
 
 MAXIMUM_EMAIL: Final = 254
@@ -49,7 +51,7 @@ class Text(serializers.CharField):
 class Question(serializers.Serializer[Any]):
     """About which contact."""
 
-    contactId = serializers.IntegerField(min_value=1, max_value=MAXIMUM_ID)  # noqa: N815 (the wire's name)
+    contactId = serializers.IntegerField(min_value=1, max_value=identifiers.MAXIMUM)  # noqa: N815 (the wire's name)
 
 
 class Order(Question):
@@ -181,7 +183,7 @@ class CardEndpoint(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         """Answer a refusal as the card understands it; everything else as all endpoints do."""
         if isinstance(exc, Refused):
-            return Response(refusal(exc))
+            return Response(problem_of(exc))
         return super().handle_exception(exc)
 
 
@@ -201,10 +203,7 @@ def agent_of(request: Request) -> Agent:
     _identifier(values["userId"], "userId")
     portal = Portal.objects.connected().filter(id=portal_id).first()
     if portal is None:
-        raise Refused(
-            Reason.NOT_CONNECTED,
-            "OpsAgent is not connected to this HubSpot account. Ask an admin to reconnect it in the OpsAgent settings.",
-        )
+        raise Refused(Reason.NOT_CONNECTED, words.RECONNECT)
     return Agent(portal, values["userEmail"])
 
 
@@ -227,7 +226,7 @@ def question_of(request: Request) -> int:
     return contact_id
 
 
-def refusal(reason: Refused) -> dict[str, Any]:
+def problem_of(reason: Refused) -> dict[str, Any]:
     """Return the answer to a call that was not served."""
     error: dict[str, Any] = {"code": reason.reason.value, "message": str(reason)}
     if reason.retry_after is not None:
@@ -236,9 +235,10 @@ def refusal(reason: Refused) -> dict[str, Any]:
 
 
 def _identifier(value: str, name: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= len(str(MAXIMUM_ID)) and int(value) <= MAXIMUM_ID):
+    found = identifiers.read(value)
+    if found is None:
         raise Refused(Reason.INVALID_INPUT, f"{name} must be a positive whole number.")
-    return int(value)
+    return found
 
 
 def _checked(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
@@ -335,9 +335,8 @@ class VerifyFromCard(CardEndpoint):
         }
         if verification.reason == VerificationReason.RATE_LIMITED:
             seconds = card.locked_for(agent=agent, contact_id=order["contactId"], now=now)
-            message = "Too many wrong codes for this contact. Nothing is checked until the lock ends."
-            limited = Refused(Reason.RATE_LIMITED, message, retry_after=seconds or None)
-            return Response({**refusal(limited), **check})
+            limited = Refused(Reason.RATE_LIMITED, words.LOCKED_FOR_CHECKS, retry_after=seconds or None)
+            return Response({**problem_of(limited), **check})
         return Response({**OverviewAnswer(shown).data, **check})
 
 

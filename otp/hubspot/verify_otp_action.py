@@ -1,7 +1,6 @@
 """POST /hubspot/actions/verify-otp: a contact has reached the "Verify OTP" step of a workflow."""
 
 import datetime as dt
-import enum
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,23 +8,15 @@ import structlog
 
 from hubspot_integration import workflow_actions
 from hubspot_integration.workflow_actions import Execution, epoch_milliseconds
-from otp.contact.order import Checked, InvalidAddress, MissingAddress, NotInstalled, RequestKeyTaken
+from otp import words
+from otp.contact.order import Checked
 from otp.contact.verifying import verify_code
 from otp.counters import CHECKS_REFUSED
 from otp.hubspot import workflow_action
-from otp.hubspot.workflow_action import InvalidInput, WorkflowAction
+from otp.hubspot.workflow_action import WorkflowAction
+from otp.words import InvalidInput, NoCheck
 
 log = structlog.get_logger(__name__)
-
-_NOT_INSTALLED = "the app is not installed in this portal"
-
-
-class NoCheck(enum.StrEnum):
-    """Why nothing could be checked: the rest of the closed list of reasons that workflows branch on."""
-
-    NOT_CONNECTED = "not_connected"
-    INVALID_INPUT = "invalid_input"
-    INTERNAL = "internal"
 
 
 class VerifyOTPAction(WorkflowAction):
@@ -46,16 +37,8 @@ class VerifyOTPAction(WorkflowAction):
                 actor=workflow_action.actor(execution),
                 now=now,
             )
-        except NotInstalled:
-            return _failed(execution, NoCheck.NOT_CONNECTED, _NOT_INSTALLED)
-        except InvalidInput as error:
-            if workflow_action.is_connected(execution):
-                return _failed(execution, NoCheck.INVALID_INPUT, str(error))
-            return _failed(execution, NoCheck.NOT_CONNECTED, _NOT_INSTALLED)
-        except (MissingAddress, InvalidAddress):
-            return _failed(execution, NoCheck.INVALID_INPUT, "Email Property does not hold an e-mail address.")
-        except RequestKeyTaken:
-            return _failed(execution, NoCheck.INVALID_INPUT, "This callbackId was used for another contact.")
+        except words.STEP_FAILURES as error:
+            return _failed(execution, *words.of_checking(workflow_action.what_comes_first(execution, error)))
         return workflow_actions.succeeded(outputs_of(checked))
 
 

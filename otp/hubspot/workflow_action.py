@@ -16,14 +16,12 @@ from hubspot_integration.authentication import HubSpotSignature
 from hubspot_integration.models import Portal
 from hubspot_integration.workflow_actions import Execution
 from otp.audit import Actor, ActorKind
+from otp.contact.order import NotInstalled
 from otp.models import Source
+from otp.words import InvalidInput, StepFailure
 
 _SOURCES: Final = {"WORKFLOWS": Source.WORKFLOW, "TEST": Source.TEST}
 _CONTACT_TYPES: Final = {"", "CONTACT", "0-1"}
-
-
-class InvalidInput(Exception):
-    """An input of the step cannot be used. The message names the field and the remedy."""
 
 
 class WorkflowAction(APIView):
@@ -57,9 +55,11 @@ class WorkflowAction(APIView):
         return status.HTTP_200_OK, orjson.dumps(self.answer(execution, timezone.now()))
 
 
-def is_connected(execution: Execution) -> bool:
-    """Whether the app is installed in the portal that the step runs in."""
-    return Portal.objects.connected().filter(id=execution.portal_id).exists()
+def what_comes_first(execution: Execution, error: StepFailure) -> StepFailure:
+    """Return what the step is told: where the app is not installed that, and not what is wrong with an input."""
+    if isinstance(error, InvalidInput) and not Portal.objects.connected().filter(id=execution.portal_id).exists():
+        return NotInstalled()
+    return error
 
 
 def actor(execution: Execution) -> Actor:

@@ -116,8 +116,8 @@ class Letterhead:
 
 def preview(
     *, portal: Portal, settings: OTPSettings, own: Iterable[EmailTexts], language: str, now: dt.datetime
-) -> tuple[Content, ChosenTexts]:
-    """Return the mail that somebody with this preferred language would get at `now`, and where its texts are from.
+) -> Content:
+    """Return the mail that somebody with this preferred language would get at `now`.
 
     With sample values, and a sample code of the type and length in `settings`. Neither `settings` nor `own` need be
     saved; nothing is sent or stored.
@@ -137,7 +137,7 @@ def send_test(
     reference = uuids.uuid7()
     _count_test_mail(member, now)
     letterhead = Letterhead(member.portal, settings, own)
-    content, _ = _sample(letterhead, settings, language, now, reference)
+    content = _sample(letterhead, settings, language, now, reference)
     (outcome,) = (
         outcome for _, outcome in send_each([letterhead.message(to=member.email, content=content, reference=reference)])
     )
@@ -148,11 +148,9 @@ def send_test(
         )
 
 
-def _sample(
-    letterhead: Letterhead, settings: OTPSettings, language: str, now: dt.datetime, reference: UUID
-) -> tuple[Content, ChosenTexts]:
+def _sample(letterhead: Letterhead, settings: OTPSettings, language: str, now: dt.datetime, reference: UUID) -> Content:
     minutes = settings.expiry_minutes
-    content = letterhead.content(
+    return letterhead.content(
         code=_SAMPLES[codes.CodeType(settings.code_type)][: settings.code_length],
         first_name=_SAMPLE_NAME,
         language=language,
@@ -160,7 +158,6 @@ def _sample(
         expires_at=now + dt.timedelta(minutes=minutes),
         reference=reference,
     )
-    return content, letterhead.texts(language, minutes)
 
 
 def _count_test_mail(member: PortalMember, now: dt.datetime) -> None:
@@ -169,7 +166,7 @@ def _count_test_mail(member: PortalMember, now: dt.datetime) -> None:
         PortalMember.objects.select_for_update().get(pk=member.pk)
         recent = list(
             AuditEvent.objects.filter(
-                portal=member.portal, actor=member.email, action=Action.TEST_MAIL_SENT, at__gt=now - TEST_PERIOD
+                portal=member.portal, actor=member.name, action=Action.TEST_MAIL_SENT, at__gt=now - TEST_PERIOD
             )
             .order_by("at")
             .values_list("at", flat=True)
@@ -179,7 +176,7 @@ def _count_test_mail(member: PortalMember, now: dt.datetime) -> None:
         audit.record(
             portal=member.portal,
             at=now,
-            actor=member.email,
+            actor=member.name,
             actor_kind=ActorKind.ADMIN,
             action=Action.TEST_MAIL_SENT,
         )

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from hubspot_integration import access
+from hubspot_integration import access, identifiers
 from hubspot_integration.models import Portal
 from opsagent.spreadsheets import csv_response
 from otp import audit
@@ -33,7 +33,6 @@ PERIODS: Final = {
     "week": ("7 days", dt.timedelta(days=7)),
     "month": ("30 days", dt.timedelta(days=30)),
 }
-_LARGEST_ID: Final = 2**63 - 1
 _DIGESTS: Final = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{64})*")
 _CSV_HEADER: Final = (
     "Issued at", "Reference", "Contact id", "Recipient", "Source", "Workflow id", "Code type", "Code length",
@@ -54,7 +53,7 @@ class FilterForm(ShortlyQuoting, forms.Form):
         label="Contact id",
         required=False,
         min_value=1,
-        max_value=_LARGEST_ID,
+        max_value=identifiers.MAXIMUM,
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
         error_messages={"invalid": "Enter the number that HubSpot shows as the contact's Record ID."},
     )
@@ -251,7 +250,11 @@ def activity_contact(request: HttpRequest, portal: Portal, contact_id: int) -> H
     except ValueError:
         messages.error(request, "This address is damaged. The newest entries are shown.")
         before = None
-    trail = activity.trail(portal=portal, contact_id=contact_id, before=before) if contact_id <= _LARGEST_ID else None
+    trail = (
+        activity.trail(portal=portal, contact_id=contact_id, before=before)
+        if contact_id <= identifiers.MAXIMUM
+        else None
+    )
     if trail is None:
         raise Http404
     given = activity.reasons(trail.events)
@@ -272,7 +275,7 @@ def activity_contact(request: HttpRequest, portal: Portal, contact_id: int) -> H
 def activity_contact_export(request: HttpRequest, portal: Portal, contact_id: int) -> HttpResponseBase:
     """Download a contact's audit trail as CSV, recorded."""
     now = timezone.now()
-    guard = ContactGuard.objects.filter(portal=portal, contact_id=min(contact_id, _LARGEST_ID)).first()
+    guard = ContactGuard.objects.filter(portal=portal, contact_id=min(contact_id, identifiers.MAXIMUM)).first()
     if guard is None:
         raise Http404
     _record(request, portal, Action.AUDIT_EXPORTED, now, contact_id=contact_id)

@@ -9,12 +9,14 @@ from typing import Any, Final
 from django.db import transaction
 
 from emails import languages
-from emails.content import complaints
+from emails.languages import ChosenTexts
 from hubspot_integration.models import Portal
 from opsagent.quoting import quoted
 from otp import audit
 from otp.audit import Action, ActorKind
+from otp.mails import to_contacts
 from otp.models import EmailTexts, OTPSettings
+from otp.pages.forms import EmailTextsForm
 
 FIELDS: Final = {
     "subject": "Email Subject",
@@ -31,7 +33,6 @@ MAXIMUM_REASONS: Final = 50
 FORMAT: Final = "OpsAgent OTP texts 1"
 
 _LONGEST_TEXT: Final = 80
-_LONGEST: Final = {"subject": 150, "greeting": 200, "body_text": 2000, "footer_text": 2000}
 
 
 class TextsChangedMeanwhile(Exception):
@@ -86,12 +87,14 @@ def as_file(portal: Portal) -> bytes:
     return json.dumps(content, ensure_ascii=False, indent=2).encode() + b"\n"
 
 
-def read_file(data: bytes) -> dict[str, dict[str, str]]:
-    """Return the texts of a file by normalised language.
+def read_file(data: bytes, *, portal: Portal) -> dict[str, dict[str, str]]:
+    """Return the texts of a file by normalised language: such as can be typed into the form of that language.
 
     Raises UnusableFile with the first MAXIMUM_REASONS reasons; what they quote of the file can be shown to anybody.
     """
     listed = _listed(data)
+    settings = OTPSettings.of(portal)
+    letterhead = to_contacts.Letterhead(portal, settings, ())
     found: dict[str, dict[str, str]] = {}
     reasons: list[str] = []
     for spelling, texts in listed.items():
@@ -101,8 +104,9 @@ def read_file(data: bytes) -> dict[str, dict[str, str]]:
         elif language in found:
             reasons.append(f"“{quoted(spelling)}” is there twice. Remove one of them.")
         else:
-            found[language] = {}
-            reasons += _take(texts, language, found[language])
+            underlying = letterhead.texts(language, settings.expiry_minutes)
+            mistakes, found[language] = _take(texts, EmailTexts(portal=portal, language=language), underlying)
+            reasons += [f"{language}: {mistake}" for mistake in mistakes]
     if len(reasons) > MAXIMUM_REASONS:
         raise UnusableFile(*reasons[:MAXIMUM_REASONS], f"And {len(reasons) - MAXIMUM_REASONS:,} more of the kind.")
     if reasons:
@@ -166,32 +170,16 @@ def _listed(data: bytes) -> dict[str, Any]:
     return listed
 
 
-def _take(texts: Any, language: str, into: dict[str, str]) -> list[str]:
-    """Take a language's texts from a file; return what is wrong with them."""
+def _take(texts: Any, instance: EmailTexts, underlying: ChosenTexts) -> tuple[list[str], dict[str, str]]:
+    """Return what is wrong with a language's texts of a file, and the texts as the form of that language takes them."""
     if not isinstance(texts, dict):
-        return [f"{language}: there are no texts, but something else. Use an object with {', '.join(FIELDS)}."]
-    reasons = [
-        f"{language}: “{quoted(name)}” is not known. Use {', '.join(FIELDS)}." for name in texts if name not in FIELDS
-    ]
-    for name, label in FIELDS.items():
-        text = texts.get(name, "")
-        if not isinstance(text, str):
-            reasons.append(f"{language}: {label} is not a text. Put it in quotation marks.")
-            continue
-        one_line = name in {"subject", "greeting"}
-        text = text.strip() if one_line else "\n".join(text.strip().splitlines())
-        into[name] = text
-        reasons += [
-            f"{language}: {sentence}"
-            for sentence in complaints(
-                text,
-                label=label,
-                one_line=one_line,
-                shows_on_locked_screens=name == "subject",
-                longest=_LONGEST[name],
-            )
-        ]
-    return reasons
+        return [f"there are no texts, but something else. Use an object with {', '.join(FIELDS)}."], {}
+    mistakes = [f"“{quoted(name)}” is not known. Use {', '.join(FIELDS)}." for name in texts if name not in FIELDS]
+    typed = {name: text for name in FIELDS if isinstance(text := texts.get(name, ""), str)}
+    mistakes += [f"{FIELDS[name]} is not a text. Put it in quotation marks." for name in FIELDS if name not in typed]
+    form = EmailTextsForm(typed, instance=instance, underlying=underlying)
+    mistakes += [str(one) for name, found in form.errors.items() if name in typed for one in found]
+    return mistakes, dict(form.cleaned_data)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

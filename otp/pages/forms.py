@@ -14,10 +14,10 @@ from emails.languages import ChosenTexts
 from emails.placeholders import in_braces
 from hubspot_integration import client
 from hubspot_integration.client import ContactProperty
-from hubspot_integration.oauth import NotConnected
 from hubspot_integration.transport import HubSpotError
 from opsagent import addresses
 from opsagent.quoting import quoted
+from otp import words
 from otp.contact.order import COMPLETION_SCOPE
 from otp.models import DAY_IN_MINUTES, TEXT_LIMIT, EmailTexts, OTPSettings
 from otp.pages.property_choice import address_refusal, refusal, remark
@@ -249,14 +249,9 @@ class SettingsForm(ShortlyQuoting, _ModelForm):
         name: str = self.cleaned_data["property_name"]
         if not name:
             return ""
-        chosen = self._properties.get(name)
+        chosen = self._chosen("property_name")
         if chosen is None:
-            try:
-                chosen = self._look_up(name)
-            except HubSpotError as error:
-                if name == self.initial.get("property_name"):
-                    return name  # nothing changes, so nothing needs to be known
-                raise ValidationError(_unchecked(name, error), code="unchecked") from None
+            return name
         reason = refusal(chosen)
         if reason:
             raise ValidationError(f"{reason} Choose a single-line text property.", code="unusable")
@@ -265,18 +260,28 @@ class SettingsForm(ShortlyQuoting, _ModelForm):
     def clean_email_property(self) -> str:
         """Return the name of a property that can hold an address. Raises ValidationError."""
         name: str = self.cleaned_data["email_property"]
-        if name == self.initial.get("email_property"):
-            return name
-        chosen = self._properties.get(name)
+        chosen = None if name == self.initial.get("email_property") else self._chosen("email_property")
         if chosen is None:
-            try:
-                chosen = self._look_up(name)
-            except HubSpotError as error:
-                raise ValidationError(_unchecked(name, error), code="unchecked") from None
+            return name
         reason = address_refusal(chosen)
         if reason:
             raise ValidationError(f"{reason} Choose a text property, such as Email (email).", code="unusable")
         return chosen.name
+
+    def _chosen(self, field: str) -> ContactProperty | None:
+        """Return the property that a field names; None where HubSpot does not tell and nothing is to change.
+
+        Raises ValidationError.
+        """
+        name: str = self.cleaned_data[field]
+        if name in self._properties:
+            return self._properties[name]
+        try:
+            return self._look_up(name)
+        except HubSpotError as error:
+            if name == self.initial.get(field):
+                return None
+            raise ValidationError(words.of_looking_up_a_property(name, error), code="unchecked") from None
 
     def clean_reply_to(self) -> str:
         """Return the address as it was typed. Raises ValidationError for one that no mail program can answer to."""
@@ -391,21 +396,6 @@ def _option(item: ContactProperty) -> str:
     return f"{item.label} ({item.name}{caution})"
 
 
-def _unchecked(property_name: str, error: HubSpotError) -> str:
-    name = quoted(property_name, longest=_LONGEST_NAME)
-    if isinstance(error, NotConnected):
-        return f"“{name}” could not be checked, because HubSpot is not connected. Reconnect HubSpot, then save again."
-    if error.permanent:
-        return (
-            f"“{name}” could not be checked, because HubSpot does not let this app read your contact properties. "
-            "Reconnect HubSpot, or choose a property from the list."
-        )
-    return (
-        f"“{name}” could not be checked, because HubSpot did not answer. "
-        "Save again in a minute, or choose a property from the list."
-    )
-
-
 class PolicyForm(_ModelForm):
     """What of the settings form decides how strong codes are, as it stands and before anything is saved."""
 
@@ -444,7 +434,6 @@ class EmailTextsForm(ShortlyQuoting, _TextsModelForm):
 
     def __init__(self, *args: Any, underlying: ChosenTexts, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._underlying = underlying
         self.has_underlying = underlying.language == self.instance.language
         if self.has_underlying:
             texts = underlying.texts

@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,12 +16,12 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from hubspot_integration import access, client, oauth
+from hubspot_integration import access, client, disconnecting, installing
 from hubspot_integration.client import ContactProperty
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, PortalMember
 from hubspot_integration.transport import HubSpotError
 from opsagent import addresses
-from otp import strength
+from otp import strength, words
 from otp.codes import CodeType
 from otp.contact.verdicts import MAXIMUM_WRONG_ATTEMPTS
 from otp.mails import to_admins
@@ -31,12 +30,12 @@ from otp.pages import members, portal_settings
 from otp.pages.forms import PolicyForm, SettingsForm
 from otp.pages.portal_settings import ChangedMeanwhile
 from otp.pages.property_choice import left_out, refusal
+from otp.words import SCHEMA_SCOPE
 
 LIST_LIFETIME: Final = dt.timedelta(minutes=10)
 LIST_TIMEOUT: Final = 3.0
 """Seconds that somebody who opens the page waits for HubSpot."""
 
-SCHEMA_SCOPE: Final = "crm.schemas.contacts.write"
 CODE_PROPERTY: Final = {
     "name": "opsagent_otp_code",
     "label": "OpsAgent OTP code",
@@ -113,7 +112,7 @@ def settings_page(request: HttpRequest, member: PortalMember) -> HttpResponse:
 @access.portal_required
 def policy_panel(request: HttpRequest, portal: Portal) -> HttpResponse:
     """Show how strong codes would be with the settings in the query; nothing is saved."""
-    form = PolicyForm(request.GET, instance=_settings(portal))
+    form = PolicyForm(request.GET, instance=OTPSettings.of(portal))
     return render(request, "otp/policy.html", {"assessment": _assessment(_as_typed(portal, form))})
 
 
@@ -125,7 +124,7 @@ def sync_properties(request: HttpRequest, portal: Portal) -> HttpResponse:
     try:
         found = client.contact_properties(portal.id, timeout=LIST_TIMEOUT)
     except HubSpotError as error:
-        messages.error(request, _sentence(error))
+        messages.error(request, words.of_listing_properties(error))
     else:
         usable = sum(refusal(item) is None for item in found)
         messages.success(
@@ -144,7 +143,7 @@ def create_property(request: HttpRequest, member: PortalMember) -> HttpResponse:
         created = client.create_text_property(portal.id, **CODE_PROPERTY)
         client.contact_properties(portal.id, timeout=LIST_TIMEOUT)
     except HubSpotError as error:
-        messages.error(request, _creation_sentence(error))
+        messages.error(request, words.of_creating_a_property(error))
         return redirect("settings")
     reason = refusal(created)
     if reason is not None:
@@ -152,7 +151,7 @@ def create_property(request: HttpRequest, member: PortalMember) -> HttpResponse:
             request,
             f"HubSpot has a property “{created.name}” already, but {reason} Choose another one, or mend it there.",
         )
-    elif _settings(portal).property_name:
+    elif OTPSettings.of(portal).property_name:
         messages.success(request, f"HubSpot now has the property “{created.label}”. You can choose it in the list.")
     else:
         portal_settings.change(
@@ -179,9 +178,9 @@ def disconnect(request: HttpRequest, member: PortalMember) -> HttpResponse:
     if not portal.is_connected:
         return redirect("settings")
     if request.method != "POST":
-        retention_days = _settings(portal).retention_days
+        retention_days = OTPSettings.of(portal).retention_days
         return render(request, "otp/disconnect.html", {"portal": portal, "retention_days": retention_days})
-    if oauth.disconnect(portal.id, asked_by=member.name):
+    if disconnecting.disconnect(portal.id, asked_by=member.name):
         messages.success(request, "OpsAgent OTP is uninstalled, and its access to HubSpot is deleted.")
     else:
         messages.warning(
@@ -236,19 +235,15 @@ def _form(portal: Portal, data: QueryDict | None = None) -> SettingsForm:
     grant = OAuthGrant.objects.filter(portal=portal).first()
     return SettingsForm(
         data,
-        instance=_settings(portal),
+        instance=OTPSettings.of(portal),
         properties=_properties(ContactPropertyList.objects.filter(portal=portal).first()),
         scopes=grant.scopes if grant else None,
     )
 
 
-def _settings(portal: Portal) -> OTPSettings:
-    return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal, version=0)
-
-
 def _as_typed(portal: Portal, form: SettingsForm | PolicyForm) -> OTPSettings:
     """Return the portal's settings with every valid value of the form put in; the form's own instance has all of them."""
-    otp_settings = _settings(portal)
+    otp_settings = OTPSettings.of(portal)
     if form.is_bound:
         form.is_valid()
         for name, value in form.cleaned_data.items():
@@ -272,9 +267,9 @@ def _differences(form: SettingsForm) -> list[Difference]:
 def _in_words(field: forms.Field, value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    for key, words in field.widget.choices if isinstance(field.widget, forms.Select) else ():
+    for key, said in field.widget.choices if isinstance(field.widget, forms.Select) else ():
         if str(key) == str(value):
-            return str(words)
+            return str(said)
     return str(value) if value not in {None, ""} else "nothing"
 
 
@@ -305,7 +300,7 @@ def _refresh_properties(portal: Portal, now: dt.datetime) -> str:
     except HubSpotError as error:
         # The connection may just have ended: show the portal as it is now. The page says so by itself.
         portal.refresh_from_db()
-        return _sentence(error) if portal.is_connected else ""
+        return words.of_listing_properties(error) if portal.is_connected else ""
     return ""
 
 
@@ -327,37 +322,10 @@ def _connection(portal: Portal, grant: OAuthGrant | None, now: dt.datetime) -> C
         access_state=access_state,
         granted=_scopes_in_words(scopes),
         not_granted=(
-            _scopes_in_words([scope for scope in oauth.OPTIONAL_SCOPES if scope not in scopes]) if grant else []
+            _scopes_in_words([scope for scope in installing.OPTIONAL_SCOPES if scope not in scopes]) if grant else []
         ),
     )
 
 
 def _scopes_in_words(scopes: Sequence[str]) -> list[str]:
     return [_SCOPES_IN_WORDS.get(scope, scope) for scope in scopes]
-
-
-def _sentence(error: HubSpotError) -> str:
-    """Say what went wrong and what to do, to somebody who wanted the list of properties."""
-    if isinstance(error, oauth.NotConnected):
-        return "HubSpot is not connected, so the properties could not be fetched. Reconnect HubSpot."
-    if error.permanent:
-        return (
-            "HubSpot does not let this app read your contact properties. Reconnect HubSpot and grant what it asks for."
-        )
-    if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return "HubSpot refused to list your contact properties just now. Press “Sync Properties” again in a minute."
-    if error.retry_after is not None:
-        return "Your HubSpot account has used up its calls for the moment. Press “Sync Properties” again in a minute."
-    return "HubSpot did not answer, so the properties could not be fetched. Press “Sync Properties” again in a minute."
-
-
-def _creation_sentence(error: HubSpotError) -> str:
-    """Say what went wrong and what to do, to somebody who wanted a property made."""
-    if isinstance(error, oauth.NotConnected):
-        return "HubSpot is not connected, so no property could be created. Reconnect HubSpot."
-    if error.permanent:
-        return (
-            f"HubSpot does not let this app create a property: that needs the permission “{SCHEMA_SCOPE}”. Reconnect "
-            "HubSpot and grant it, or create a single-line text property in HubSpot and press “Sync Properties”."
-        )
-    return "HubSpot did not answer in time. Press “Create a property for me” again in a minute."

@@ -85,9 +85,9 @@ def email_texts_preview(request: HttpRequest, portal: Portal, language: str) -> 
     if form.is_bound and not form.is_valid():
         sentences = "\n".join(str(sentence) for errors in form.errors.values() for sentence in errors)
         return HttpResponse(f"There is no preview yet.\n\n{sentences}\n", content_type="text/plain; charset=utf-8")
-    content, _ = to_contacts.preview(
+    content = to_contacts.preview(
         portal=portal,
-        settings=_settings(portal),
+        settings=OTPSettings.of(portal),
         own=_own(portal, form),
         language=code,
         now=timezone.now(),
@@ -114,7 +114,7 @@ def email_texts_test(request: HttpRequest, member: PortalMember, language: str) 
     try:
         to_contacts.send_test(
             member=member,
-            settings=_settings(portal),
+            settings=OTPSettings.of(portal),
             own=_own(portal, form),
             language=code,
             now=timezone.now(),
@@ -146,7 +146,7 @@ def email_texts_import(request: HttpRequest, member: PortalMember) -> HttpRespon
     uploaded = request.FILES.get("texts")
     data = uploaded.read(email_texts.MAXIMUM_FILE + 1) if uploaded else b""
     try:
-        found = email_texts.read_file(data)
+        found = email_texts.read_file(data, portal=member.portal)
     except UnusableFile as error:
         return _overview(request, member.portal, status=400, reasons=error.reasons)
     email_texts.replace_all(
@@ -168,13 +168,9 @@ def _code(language: str) -> str:
     return language
 
 
-def _settings(portal: Portal) -> OTPSettings:
-    return OTPSettings.objects.filter(portal=portal).first() or OTPSettings(portal=portal)
-
-
 def _form(portal: Portal, code: str, data: QueryDict | None = None) -> EmailTextsForm:
     others = EmailTexts.objects.filter(portal=portal).exclude(language=code)
-    settings = _settings(portal)
+    settings = OTPSettings.of(portal)
     chosen = to_contacts.Letterhead(portal, settings, others).texts(code, settings.expiry_minutes)
     return EmailTextsForm(data, instance=email_texts.of_language(portal, code), underlying=chosen)
 
@@ -186,7 +182,7 @@ def _own(portal: Portal, form: EmailTextsForm) -> list[EmailTexts]:
 
 def _overview(request: HttpRequest, portal: Portal, *, status: int = 200, **context: Any) -> HttpResponse:
     own = list(EmailTexts.objects.filter(portal=portal))
-    settings = _settings(portal)
+    settings = OTPSettings.of(portal)
     context |= {
         "portal": portal,
         "own": [

@@ -10,11 +10,12 @@ from django.conf import settings as django_settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from hubspot_integration import oauth
+from hubspot_integration import disconnecting, identifiers
 from hubspot_integration.models import Portal
 from opsagent.encryption import DecryptionError, bound_to, decrypt, encrypt
-from otp import audit, codes, tasks
+from otp import audit, codes
 from otp.audit import Action, ActorKind
+from otp.delivery import waking
 from otp.models import (
     AuditChain,
     AuditEvent,
@@ -28,10 +29,8 @@ from otp.models import (
 
 FOUND_LIMIT: Final = 1000
 """How many codes, the latest, a search goes through to what belongs to them."""
-_LARGEST_ID: Final = 2**63 - 1
 _IN_A_URL: Final = bound_to("admin", "search", "")
 """The place of an address that staff search for: the admin's address bar."""
-_DIGITS: Final = len(str(_LARGEST_ID))
 
 
 @dataclass(slots=True)
@@ -61,8 +60,7 @@ class Search:
                     search.address = codes.normalise_address(_opened(value))
                 except (DecryptionError, ValueError):
                     search.is_understood = False
-            elif value.isascii() and value.isdigit() and len(value) <= _DIGITS and int(value) <= _LARGEST_ID:
-                number = int(value)
+            elif (number := identifiers.read(value)) is not None:
                 if kind != "contact" and search.portal_id is None and _is_a_portals(number):
                     search.portal_id = number
                 else:
@@ -199,7 +197,7 @@ def retry_delivery(*, delivery_id: int, staff: str, now: dt.datetime) -> bool:
         channel = delivery.channel
 
         def wake() -> None:
-            tasks.wake(portal.id, channel)
+            waking.wake(portal.id, channel)
 
         transaction.on_commit(wake, robust=True)
     return True
@@ -212,7 +210,7 @@ def disconnect(*, portal: Portal, staff: str) -> bool:
     """
     if not portal.is_connected:
         return False
-    oauth.disconnect(portal.id, asked_by=staff, by_staff=True)
+    disconnecting.disconnect(portal.id, asked_by=staff, by_staff=True)
     return True
 
 

@@ -23,15 +23,24 @@ from otp.models import (
     AuditLink,
     AuditNote,
     ContactGuard,
+    EndReason,
     OneTimeCode,
     OTPSettings,
     Verification,
 )
 
 STEP: Final = 500
+END_STEP: Final = 1000
 FORGOTTEN_AFTER: Final = REMEMBERED_FOR - dt.timedelta(minutes=2)
 """So long after its expiry nothing is kept by which a code could be recognised: a little less than the day it may be
 remembered, because the job that sees to it comes once a minute."""
+
+
+def end_expired(*, now: dt.datetime) -> int:
+    """End codes whose time is over; their encrypted values are wiped with that."""
+    expired = OneTimeCode.objects.filter(ended_at__isnull=True, expires_at__lte=now).order_by("expires_at")
+    step = list(expired.values_list("pk", flat=True)[:END_STEP])
+    return OneTimeCode.objects.filter(pk__in=step).end(EndReason.EXPIRED, now)
 
 
 def forget_codes(*, now: dt.datetime) -> int:

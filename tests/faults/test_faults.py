@@ -171,7 +171,7 @@ def test_hubspot_refuses_half_a_batch(world: World, table: Enter) -> None:
 def test_eight_processes_refresh_at_once(world: World, table: Enter) -> None:
     world.expire_tokens()
     before = len(world.hubspot.requests("oauth.token"))
-    script = f"from hubspot_integration import oauth; print('token', len(oauth.access_token_for({world.portal_id})))"
+    script = f"from hubspot_integration import tokens; print('token', len(tokens.access_token_for({world.portal_id})))"
     processes = [
         subprocess.Popen(
             [sys.executable, "manage.py", "shell", "--no-imports", "-c", script],

@@ -12,9 +12,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from hubspot_integration import client, oauth
+from hubspot_integration import client, disconnecting, installing, tokens
+from hubspot_integration.installing import OPTIONAL_SCOPES, REQUIRED_SCOPES
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, OAuthState, Portal, PortalMember
-from hubspot_integration.oauth import OPTIONAL_SCOPES, REQUIRED_SCOPES, NotConnected, Refusal
+from hubspot_integration.tokens import NotConnected, Refusal
 from hubspot_integration.transport import HubSpotError
 from otp.audit import Action
 from otp.models import AuditEvent, Delivery, DeliveryStatus, OTPSettings
@@ -37,7 +38,7 @@ def approve(url: str, user_id: int, decision: str = "connect") -> str:
     response = httpx.post(url, data={"user": str(user_id), "decision": decision})
     assert response.status_code == 302, response.text
     back = urlsplit(response.headers["Location"])
-    assert f"{back.scheme}://{back.netloc}{back.path}" == oauth.redirect_uri()
+    assert f"{back.scheme}://{back.netloc}{back.path}" == installing.redirect_uri()
     return f"{back.path}?{back.query}"
 
 
@@ -94,7 +95,7 @@ def test_it_keeps_several_portals_side_by_side(hubspot: HubSpot) -> None:
     first, second = install(hubspot, Client()), install(hubspot, Client(), index=1)
     assert first != second
     assert Portal.objects.connected().count() == 2
-    assert oauth.access_token_for(first.id) != oauth.access_token_for(second.id)
+    assert tokens.access_token_for(first.id) != tokens.access_token_for(second.id)
 
 
 def test_it_does_not_wait_by_default_where_the_scope_was_not_granted(hubspot: HubSpot) -> None:
@@ -173,7 +174,7 @@ def test_it_says_so_when_hubspot_is_away(hubspot: HubSpot) -> None:
 def test_it_keeps_the_settings_of_a_portal_that_comes_back(hubspot: HubSpot) -> None:
     portal = install(hubspot, Client())
     OTPSettings.objects.update(code_length=8)
-    oauth.mark_disconnected(portal.id)
+    tokens.mark_disconnected(portal.id)
     assert not OAuthGrant.objects.exists()
     again = install(hubspot, Client())
     assert again.is_connected
@@ -183,9 +184,9 @@ def test_it_keeps_the_settings_of_a_portal_that_comes_back(hubspot: HubSpot) -> 
 def test_it_refreshes_before_the_token_ends_and_keeps_the_refresh_token(hubspot: HubSpot) -> None:
     portal = hubspot.connect()
     before = OAuthGrant.objects.get()
-    assert oauth.access_token_for(portal.id) == before.access_token
+    assert tokens.access_token_for(portal.id) == before.access_token
     with time_machine.travel(before.expires_at - dt.timedelta(minutes=4)):
-        token = oauth.access_token_for(portal.id)
+        token = tokens.access_token_for(portal.id)
     after = OAuthGrant.objects.get()
     assert token == after.access_token != before.access_token
     assert after.refresh_token == before.refresh_token
@@ -196,20 +197,20 @@ def test_it_stores_a_rotated_refresh_token(hubspot: HubSpot) -> None:
     before = OAuthGrant.objects.get().refresh_token
     hubspot.fault("oauth.token", "rotate")
     OAuthGrant.objects.update(expires_at=timezone.now())
-    oauth.access_token_for(portal.id)
+    tokens.access_token_for(portal.id)
     assert OAuthGrant.objects.get().refresh_token != before
     OAuthGrant.objects.update(expires_at=timezone.now())
-    oauth.access_token_for(portal.id)
+    tokens.access_token_for(portal.id)
 
 
 def test_it_refreshes_once_however_many_ask(hubspot: HubSpot) -> None:
     portal = hubspot.connect()
     OAuthGrant.objects.update(expires_at=timezone.now())
-    tokens: list[str] = []
+    answers: list[str] = []
 
     def ask() -> None:
         try:
-            tokens.append(oauth.access_token_for(portal.id))
+            answers.append(tokens.access_token_for(portal.id))
         finally:
             connection.close()
 
@@ -218,8 +219,8 @@ def test_it_refreshes_once_however_many_ask(hubspot: HubSpot) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(tokens) == 8
-    assert len(set(tokens)) == 1
+    assert len(answers) == 8
+    assert len(set(answers)) == 1
     assert len(hubspot.requests("oauth.token")) == 1
 
 
@@ -229,7 +230,7 @@ def test_it_disconnects_a_portal_whose_refresh_token_was_revoked(hubspot: HubSpo
     OAuthGrant.objects.update(expires_at=timezone.now())
     hubspot.fault("oauth.token", kind)
     with pytest.raises(NotConnected):
-        oauth.access_token_for(portal.id)
+        tokens.access_token_for(portal.id)
     portal.refresh_from_db()
     assert not portal.is_connected
     assert not OAuthGrant.objects.exists()
@@ -251,7 +252,7 @@ def test_it_disconnects_nobody_for_any_other_refusal(hubspot: HubSpot, fault: di
     OAuthGrant.objects.update(expires_at=timezone.now())
     hubspot.fault("oauth.token", **fault)
     with pytest.raises(HubSpotError) as caught:
-        oauth.access_token_for(portal.id)
+        tokens.access_token_for(portal.id)
     assert not isinstance(caught.value, NotConnected)
     assert not caught.value.permanent
     portal.refresh_from_db()
@@ -263,7 +264,7 @@ def test_it_uses_the_old_token_while_it_lives_when_a_refresh_fails(hubspot: HubS
     portal = hubspot.connect()
     OAuthGrant.objects.update(expires_at=timezone.now() + dt.timedelta(minutes=2))
     hubspot.fault("oauth.token", "status", status=503)
-    assert oauth.access_token_for(portal.id) == OAuthGrant.objects.get().access_token
+    assert tokens.access_token_for(portal.id) == OAuthGrant.objects.get().access_token
 
 
 def test_it_tries_the_second_client_secret_when_hubspot_does_not_know_the_first(
@@ -272,7 +273,7 @@ def test_it_tries_the_second_client_secret_when_hubspot_does_not_know_the_first(
     portal = hubspot.connect()
     OAuthGrant.objects.update(expires_at=timezone.now())
     settings.HUBSPOT_CLIENT_SECRETS = ["not yet known to HubSpot", *settings.HUBSPOT_CLIENT_SECRETS]
-    assert oauth.access_token_for(portal.id)
+    assert tokens.access_token_for(portal.id)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,7 @@ def test_it_tries_the_second_client_secret_when_hubspot_does_not_know_the_first(
     ],
 )  # fmt: skip
 def test_it_tells_refusals_apart(error: HubSpotError, refreshing: bool, expected: Refusal) -> None:
-    assert oauth.classify(error, refreshing=refreshing) is expected
+    assert tokens.classify(error, refreshing=refreshing) is expected
 
 
 def test_it_remembers_the_contact_properties(hubspot: HubSpot) -> None:
@@ -309,7 +310,7 @@ ADMIN = "admin@acme.example"
 def test_disconnecting_uninstalls_on_both_sides(hubspot: HubSpot) -> None:
     portal = hubspot.connect(code_length=8)
     grant = OAuthGrant.objects.get()
-    assert oauth.disconnect(portal.id, asked_by=ADMIN)
+    assert disconnecting.disconnect(portal.id, asked_by=ADMIN)
     assert not hubspot.get(f"/portals/{portal.id}")["installed"]
     assert not Portal.objects.get().is_connected
     assert not OAuthGrant.objects.exists()
@@ -333,7 +334,7 @@ def test_disconnecting_wipes_the_tokens_whatever_hubspot_says(hubspot: HubSpot, 
     portal = hubspot.connect()
     hubspot.fault("appinstalls.uninstall", **kind)
     hubspot.fault("oauth.revoke", **kind)
-    assert not oauth.disconnect(portal.id, asked_by=ADMIN)
+    assert not disconnecting.disconnect(portal.id, asked_by=ADMIN)
     assert not Portal.objects.get().is_connected
     assert not OAuthGrant.objects.exists()
 
@@ -341,11 +342,11 @@ def test_disconnecting_wipes_the_tokens_whatever_hubspot_says(hubspot: HubSpot, 
 def test_an_uninstall_is_noticed_although_nothing_calls_hubspot(hubspot: HubSpot) -> None:
     gone, kept = hubspot.connect(0), hubspot.connect(1)
     hubspot.delete(f"/portals/{gone.id}/install")
-    oauth.notice_uninstalls(now=timezone.now())
+    disconnecting.notice_uninstalls(now=timezone.now())
     assert hubspot.requests("oauth.token") == []
     with time_machine.travel(timezone.now() + dt.timedelta(minutes=61)):
-        oauth.notice_uninstalls(now=timezone.now())
-        oauth.notice_uninstalls(now=timezone.now())
+        disconnecting.notice_uninstalls(now=timezone.now())
+        disconnecting.notice_uninstalls(now=timezone.now())
     assert Portal.objects.connected().get() == kept
     assert len(hubspot.requests("oauth.token")) == 2
 
@@ -355,7 +356,7 @@ def test_it_stops_looking_while_hubspot_is_away(hubspot: HubSpot) -> None:
     hubspot.connect(1)
     hubspot.fault("oauth.token", "status", status=503)
     with time_machine.travel(timezone.now() + dt.timedelta(minutes=61)):
-        oauth.notice_uninstalls(now=timezone.now())
+        disconnecting.notice_uninstalls(now=timezone.now())
     assert len(hubspot.requests("oauth.token")) == 1
     assert Portal.objects.connected().count() == 2
 
@@ -364,8 +365,8 @@ def test_disconnecting_what_hubspot_has_uninstalled_already_is_done(hubspot: Hub
     portal = hubspot.connect()
     OAuthGrant.objects.update(expires_at=timezone.now())
     hubspot.delete(f"/portals/{portal.id}/install")
-    assert oauth.disconnect(portal.id, asked_by=ADMIN)
-    assert not oauth.disconnect(portal.id, asked_by=ADMIN)
+    assert disconnecting.disconnect(portal.id, asked_by=ADMIN)
+    assert not disconnecting.disconnect(portal.id, asked_by=ADMIN)
     assert not OAuthGrant.objects.exists()
     assert AuditEvent.objects.filter(action=Action.PORTAL_DISCONNECTED).count() == 1
 
@@ -373,7 +374,7 @@ def test_disconnecting_what_hubspot_has_uninstalled_already_is_done(hubspot: Hub
 def test_what_is_pending_ends_with_the_connection(hubspot: HubSpot) -> None:
     portal = hubspot.connect(store_in_property=True, property_name="otp_code", send_email=True)
     issue(portal, hubspot.contacts(portal.id)[0]["contactId"])
-    oauth.disconnect(portal.id, asked_by=ADMIN)
+    disconnecting.disconnect(portal.id, asked_by=ADMIN)
     assert set(Delivery.objects.values_list("status", "error", "next_attempt_at")) == {
         (DeliveryStatus.FAILED, "not_connected", None)
     }
@@ -389,9 +390,9 @@ def test_a_wrong_client_secret_for_an_hour_disconnects_nobody(hubspot: HubSpot, 
         with time_machine.travel(start + dt.timedelta(minutes=minute)):
             for portal in portals:
                 with pytest.raises(HubSpotError) as caught:
-                    oauth.access_token_for(portal.id)
+                    tokens.access_token_for(portal.id)
                 assert not caught.value.permanent
     assert Portal.objects.connected().count() == OAuthGrant.objects.count() == 2
     settings.HUBSPOT_CLIENT_SECRETS = right
     with time_machine.travel(start + dt.timedelta(minutes=63)):
-        assert all(oauth.access_token_for(portal.id) for portal in portals)
+        assert all(tokens.access_token_for(portal.id) for portal in portals)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.urls import resolve
 
-from hubspot_integration import oauth
-from otp.hubspot import card, otp_card
+from hubspot_integration import installing
+from otp.hubspot import otp_card
 from otp.models import VerificationReason
+from otp.words import Reason
 
 PROJECT = Path(__file__).resolve().parent.parent.parent / "hubspot_integration" / "project"
 SOURCE = PROJECT / "src"
@@ -104,8 +105,8 @@ def _texts(words: Any) -> list[str]:
 # ------------------------------------------------------------------ the app
 def test_the_app_asks_for_the_scopes_that_the_code_asks_for() -> None:
     auth = config(SOURCE / "app/app-hsmeta.json")["auth"]
-    assert tuple(auth["requiredScopes"]) == oauth.REQUIRED_SCOPES
-    assert tuple(auth["optionalScopes"]) == oauth.OPTIONAL_SCOPES
+    assert tuple(auth["requiredScopes"]) == installing.REQUIRED_SCOPES
+    assert tuple(auth["optionalScopes"]) == installing.OPTIONAL_SCOPES
     assert auth["conditionallyRequiredScopes"] == []
     (callback,) = auth["redirectUrls"]
     assert resolve(callback.removeprefix(BASE)).url_name == "hubspot_oauth_callback"
@@ -169,7 +170,7 @@ def test_the_card_reads_what_the_server_writes() -> None:
 
 def test_the_card_has_words_for_every_refusal() -> None:
     texts = (SOURCE / "app/cards/texts.ts").read_text()
-    for reason in card.Reason:
+    for reason in Reason:
         assert f"| '{reason}'" in texts
 
 

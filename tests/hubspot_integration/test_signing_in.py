@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from hubspot_integration import access, oauth
+from hubspot_integration import access, tokens
 from hubspot_integration.models import Portal, PortalMember
 from otp.models import OTPSettings
 from tests.hubspot import HubSpot
@@ -31,13 +31,13 @@ def test_it_opens_the_settings_and_changes_nothing_about_the_installation(hubspo
     portal = install(hubspot, Client())
     OTPSettings.objects.update(code_length=8)
     before = Portal.objects.values().get()
-    token = oauth.access_token_for(portal.id)
+    token = tokens.access_token_for(portal.id)
     browser = Client()
     response = sign_in(hubspot, browser)
     assert (response.status_code, response["Location"]) == (302, "/settings/")
     assert browser.get("/settings/", secure=True).status_code == 200
     assert Portal.objects.values().get() == before
-    assert oauth.access_token_for(portal.id) == token
+    assert tokens.access_token_for(portal.id) == token
     assert OTPSettings.objects.get().code_length == 8
 
 
@@ -54,7 +54,7 @@ def test_it_names_the_installer_whoever_signs_in_later(hubspot: HubSpot) -> None
 @pytest.mark.parametrize("was_installed", [True, False])
 def test_it_tells_the_user_of_a_portal_without_the_app_to_install_it(hubspot: HubSpot, was_installed: bool) -> None:
     if was_installed:
-        oauth.mark_disconnected(install(hubspot, Client()).id)
+        tokens.mark_disconnected(install(hubspot, Client()).id)
     browser = Client()
     response = sign_in(hubspot, browser)
     assert response.status_code == 400
@@ -70,8 +70,8 @@ def test_it_changes_between_the_portals_that_one_person_has_signed_in_to(hubspot
     first, second = install(hubspot, browser), install(hubspot, Client(), index=1)
     same_person()
     with pytest.MonkeyPatch.context() as patch:  # in HubSpot one address signs in to both
-        introspect = oauth._introspect
-        patch.setattr(oauth, "_introspect", lambda token: {**introspect(token), "user": "Ada@company.example"})
+        introspect = tokens.introspect
+        patch.setattr(tokens, "introspect", lambda token: {**introspect(token), "user": "Ada@company.example"})
         key = browser.cookies["__Host-opsagent_session"].value
         sign_in(hubspot, browser, index=1)
     assert browser.cookies["__Host-opsagent_session"].value != key

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubspot_integration import oauth, transport, zones
+from hubspot_integration import installing, transport, zones
 from hubspot_integration.models import Portal
 from tests.hubspot import HubSpot
 
@@ -18,7 +18,7 @@ from tests.hubspot import HubSpot
      "Nowhere/Nothing", "Europe/Berlin ", 5, None, [], {}],
 )  # fmt: skip
 def test_what_is_no_time_zone_is_utc(name: Any) -> None:
-    assert oauth._zone(name) == "UTC"
+    assert installing._zone(name) == "UTC"
     if isinstance(name, str):
         assert Portal(time_zone=name).zone is dt.UTC
 
@@ -27,14 +27,14 @@ def test_what_is_no_time_zone_is_utc(name: Any) -> None:
     "name", ["UTC", "US/Eastern", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Asia/Kolkata"]
 )
 def test_a_time_zone_is_kept(name: str) -> None:
-    assert oauth._zone(name) == name
+    assert installing._zone(name) == name
     assert str(Portal(time_zone=name).zone) == name
 
 
 @given(st.text(st.characters(codec=None), max_size=80))
 def test_no_name_of_a_zone_breaks_anything(name: str) -> None:
     zones.named(name)
-    assert oauth._zone(name)
+    assert installing._zone(name)
 
 
 @pytest.mark.django_db

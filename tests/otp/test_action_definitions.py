@@ -10,9 +10,10 @@ from django.urls import resolve
 
 from hubspot_integration.models import Portal
 from otp import codes
-from otp.hubspot.verify_otp_action import NOT_CHECKED, NoCheck
+from otp.hubspot.verify_otp_action import NOT_CHECKED
 from otp.models import VerificationReason, VerificationResult
-from otp.workflow_outputs import DeliverySummary, OTPError, delivery_status
+from otp.words import NoCheck
+from otp.workflow_outputs import DeliverySummary, Failure, delivery_status
 from tests import generating as generate
 from tests.otp import test_verify_otp_action as verify
 
@@ -28,7 +29,7 @@ OPTIONS: dict[str, set[str]] = {
     "expires_in_minutes": set(map(str, codes.EXPIRY_MINUTES)),
     "code_type": {kind.value for kind in codes.CodeType},
     "otp_status": {"success", "failed"},
-    "otp_error": {error.value for error in OTPError},
+    "otp_error": {error.value for error in Failure},
     "otp_property_status": {"written", "failed", "pending", "off"},
     "otp_email_status": {"sent", "failed", "bounced", "pending", "off"},
     "delete_after_success": TRUTH,

@@ -295,6 +295,10 @@ def test_it_takes_back_what_it_has_exported(admin: Admin) -> None:
         ),
         (file_of({"de": {"subject": "x" * 151}}), "de: Email Subject has 151 characters. Shorten it to 150."),
         (file_of({"de": {"body_text": "\ud800"}}), "de: Body Text holds an invisible control character."),
+        (
+            file_of({"tlh": {"greeting": "nuqneH"}}),
+            "tlh: The app has no text of its own in this language. Write Email Subject",
+        ),
         (b" " * 1_000_001, "The file is larger than 1,000,000 bytes."),
     ],
 )

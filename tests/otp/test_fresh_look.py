@@ -11,7 +11,7 @@ import time_machine
 from django.db import connection
 from django.utils import timezone
 
-from hubspot_integration import oauth
+from hubspot_integration import tokens
 from hubspot_integration.models import OAuthGrant, Portal
 from otp.models import ChannelName, Delivery, DeliveryStatus, OneTimeCode
 from otp.upkeep import erasure
@@ -54,7 +54,7 @@ def supersede(portal: Portal, code: OneTimeCode) -> None:
 
 
 def disconnect(portal: Portal, code: OneTimeCode) -> None:
-    oauth.mark_disconnected(portal.id)
+    tokens.mark_disconnected(portal.id)
 
 
 ENDS: list[Callable[[Portal, OneTimeCode], None]] = [use, erase, erase_and_forget, supersede, disconnect]

@@ -14,8 +14,8 @@ from hubspot_integration.models import Portal
 from otp.audit import Actor, ActorKind
 from otp.contact.issuing import issue_code
 from otp.contact.order import Issued, Limit, Overrides, RateLimited
-from otp.hubspot.generate_otp_action import _in_words
 from otp.models import EndReason, OneTimeCode, OTPSettings, Source
+from otp.words import wait
 from tests import factories
 from tests.concurrently import at_once
 from tests.generating import PATH, error, execution, generate, limit
@@ -242,4 +242,4 @@ def test_it_has_the_promised_defaults(portal: Portal) -> None:
     ],
 )  # fmt: skip
 def test_it_says_a_wait_in_words_and_never_too_short(seconds: float, words: str) -> None:
-    assert _in_words(dt.timedelta(seconds=seconds)) == words
+    assert wait(dt.timedelta(seconds=seconds)) == words

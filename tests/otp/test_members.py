@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from hubspot_integration import access, oauth
+from hubspot_integration import access, tokens
 from hubspot_integration.models import OAuthGrant, OAuthState, Portal, PortalMember
 from otp.audit import Action
 from otp.mails import to_admins
@@ -171,7 +171,7 @@ def test_whoever_is_removed_gets_no_notices(
     ada: AdminsBrowser, bea: AdminsBrowser, portal: Portal, mailoutbox: Any
 ) -> None:
     members.remove(by=member("ada"), member_id=member("bea").pk, now=timezone.now())
-    oauth.mark_disconnected(portal.id)
+    tokens.mark_disconnected(portal.id)
     to_admins.tell_admins(portal.id, to_admins.DISCONNECTED)
     assert [mail.to for mail in mailoutbox] == [["ada@company.example"]]
 
@@ -349,7 +349,7 @@ def test_whoever_was_removed_on_the_way_confirms_nothing(hubspot: HubSpot) -> No
 
 def test_confirming_is_begun_by_a_post_only_and_not_where_hubspot_is_gone(ada: AdminsBrowser, portal: Portal) -> None:
     assert ada.get("/settings/confirm", secure=True).status_code == 405
-    oauth.mark_disconnected(portal.id)
+    tokens.mark_disconnected(portal.id)
     response = ada.post("/settings/confirm", {"next": "/settings/"}, secure=True, follow=True)
     assert "Reconnect it first" in text(response)
     assert not OAuthState.objects.exists()

@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from hubspot_integration import oauth
+from hubspot_integration import tokens
 from hubspot_integration.models import Portal
 from otp.mails import to_admins
 from tests import factories
@@ -53,6 +53,6 @@ def test_it_says_nothing_that_is_not_true_any_more(hubspot: HubSpot, subject: st
 
 def test_it_asks_a_worker_to_tell_when_the_connection_breaks(hubspot: HubSpot) -> None:
     portal = hubspot.connect()
-    oauth.mark_disconnected(portal.id)
-    oauth.mark_disconnected(portal.id)
+    tokens.mark_disconnected(portal.id)
+    tokens.mark_disconnected(portal.id)
     assert len(queued("otp.tasks.tell_admins")) == 1

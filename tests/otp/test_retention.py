@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
 
-from hubspot_integration import oauth
+from hubspot_integration import tokens
 from hubspot_integration.models import Portal, PortalMember
 from otp import tasks
 from otp.audit import Action, Actor, ActorKind
@@ -226,7 +226,7 @@ def test_a_disconnected_portal_goes_with_everything_after_the_period(portal: Por
 
 def test_a_portal_that_was_disconnected_lately_keeps_what_it_has(portal: Portal) -> None:
     live(portal, 80)
-    oauth.mark_disconnected(portal.id)
+    tokens.mark_disconnected(portal.id)
     Portal.objects.update(disconnected_at=ago(89))
     tasks.delete_old_records()
     assert OneTimeCode.objects.exists()

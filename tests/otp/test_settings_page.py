@@ -16,8 +16,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from hubspot_integration.installing import REQUIRED_SCOPES
 from hubspot_integration.models import ContactPropertyList, OAuthGrant, Portal, RefusedFeature
-from hubspot_integration.oauth import REQUIRED_SCOPES
 from otp.models import AuditEvent, AuditNote, OTPSettings
 from otp.pages import forms, portal_settings, settings_pages
 from sandbox.local.waiting import PATIENCE

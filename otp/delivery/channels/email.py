@@ -6,8 +6,7 @@ from typing import Final
 
 from django.conf import settings
 
-from emails import messages
-from emails.messages import Message, Sender
+from emails.messages import HandOver, Message, Sender
 from hubspot_integration.models import Portal
 from otp import codes
 from otp.delivery.channels.base import BOUNCED_LATELY, Clock, FollowUp, Outcome, Step, Steps
@@ -65,7 +64,7 @@ class EmailChannel:
         yield Step(untold)
 
 
-def _outcome(delivery: Delivery, result: messages.Outcome) -> Outcome:
+def _outcome(delivery: Delivery, result: HandOver) -> Outcome:
     if result.accepted:
         return Outcome.sent(delivery, provider_message_id=result.provider_message_id)
     if result.permanent:
