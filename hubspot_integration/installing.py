@@ -113,10 +113,12 @@ def _confirm(attempt: Attempt, portal_id: int, user_id: int, person: Mapping[str
             "in here. Nothing was changed. Try again, and choose the same account and user at HubSpot."
         )
     members = PortalMember.objects.filter(portal_id=portal_id, hubspot_user_id=user_id)
-    if not members.update(**person):
+    members.update(**person)
+    member = members.first()
+    if member is None:  # taken off the list while they were at HubSpot, or in this very moment
         raise InstallationError("Your access to these settings has been ended, so nothing was changed. Sign in again.")
     log.info("identity_confirmed", portal_id=portal_id)
-    return members.get()
+    return member
 
 
 def _install(

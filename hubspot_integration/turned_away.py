@@ -4,12 +4,12 @@ Each answer is a page of its own, a sentence in place where htmx asked for a par
 was posted goes along, so that it can be sent again; files do not, a browser hands them out once.
 """
 
+import contextlib
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import Resolver404, resolve, reverse
@@ -27,7 +27,7 @@ def signed_out(request: HttpRequest) -> HttpResponseBase:
     if not is_part and not was_signed_in:
         return redirect("landing")
     if not is_part and request.method in {"GET", "HEAD"}:
-        messages.info(request, SIGNED_OUT)
+        # The first page says why. A message would begin a session, a row for each cookie that somebody makes up.
         return redirect(reverse("landing", query={"next": own_page(request.path)}))
     return _answer(request, "signed_out", HTTPStatus.UNAUTHORIZED, SIGNED_OUT, **_sent(request))
 
@@ -72,12 +72,12 @@ def not_recent(request: HttpRequest, member: PortalMember) -> HttpResponseBase:
 
 def own_page(address: str) -> str:
     """Return a path (and query) of the settings, as it was given or, where it is none, that of the first page."""
-    path = urlsplit(address).path if len(address) <= _LONGEST_PATH else ""
-    try:
-        resolve(path)
-    except Resolver404:
-        return reverse("settings")
-    return address if address.startswith("/settings/") else reverse("settings")
+    # What is not printable leads nowhere, and PostgreSQL takes no text with a NUL in it.
+    if address.startswith("/settings/") and address.isprintable() and len(address) <= _LONGEST_PATH:
+        with contextlib.suppress(Resolver404):
+            resolve(urlsplit(address).path)
+            return address
+    return reverse("settings")
 
 
 def _answer(request: HttpRequest, name: str, status: HTTPStatus, sentence: str, **context: Any) -> HttpResponse:
@@ -97,7 +97,9 @@ def _sent(request: HttpRequest) -> dict[str, Any]:
     fields = [
         (name, value) for name, values in request.POST.lists() for value in values if name != "csrfmiddlewaretoken"
     ]
-    before = urlsplit(request.headers.get("Referer", "")).path
+    before = ""
+    with contextlib.suppress(ValueError):  # a Referer may hold anything, such as `http://[`
+        before = urlsplit(request.headers.get("Referer", "")).path
     return {
         "is_post": is_post,
         "fields": fields,

@@ -26,8 +26,11 @@ _REFUSED: Final = "HubSpot did not go on. Nothing was changed. Please start agai
 
 @require_safe
 def landing(request: HttpRequest) -> HttpResponse:
-    """Say what the app is and offer to install it."""
-    return render(request, "hubspot_integration/landing.html", {"next": request.GET.get("next", "")})
+    """Say what the app is and offer to install it; and why somebody who wanted to go to `next` has come here instead."""
+    wanted = request.GET.get("next", "")
+    if wanted and access.signed_in_member(request) is None:
+        messages.info(request, turned_away.SIGNED_OUT)  # shown on this very page
+    return render(request, "hubspot_integration/landing.html", {"next": wanted})
 
 
 @require_safe

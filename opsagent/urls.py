@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView
 
 from opsagent import health, metrics
 
+handler500 = health.broken
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),

@@ -9,6 +9,7 @@ Granian's RSGI: https://github.com/emmett-framework/granian/blob/master/docs/spe
 """
 
 import asyncio
+import contextlib
 import io
 import os
 import queue
@@ -21,6 +22,7 @@ import structlog
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
+from django.utils.http import parse_header_parameters
 
 from opsagent import calls, request_log
 from opsagent.calls import MAXIMUM_BODY, Answer, Door, Head
@@ -142,7 +144,7 @@ def _answer_signed(
     close_old_connections()
     try:
         with line:
-            answer = door.answer(head, body, lambda: WSGIRequest(_environ(scope, body)))
+            answer = door.answer(head, body, lambda: _Request(_environ(scope, body)))
             line.write(answer.status, quiet=True)
         _send(protocol, answer, line)
     finally:
@@ -193,7 +195,7 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
+        "QUERY_STRING": scope.query_string.encode().decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
         "SERVER_NAME": server.strip("[]"),
         "SERVER_PORT": port,
@@ -220,6 +222,19 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
         environ["CONTENT_TYPE"] = given.pop("content-type")
     environ.update((f"HTTP_{name.upper().replace('-', '_')}", value) for name, value in given.items())
     return environ
+
+
+class _Request(WSGIRequest):
+    """A request in UTF-8, whatever its Content-Type says.
+
+    Django would decode query and form by any codec that is named there (`charset=rot13`), and it reads the header before
+    there is a handler that could answer to one that makes no sense.
+    """
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        self.content_type, self.content_params = "", {}
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
 
 
 class _Threads:
@@ -257,4 +272,6 @@ def _end(done: "asyncio.Future[None]") -> None:
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsagent.settings")
-application = Web(get_wsgi_application(), calls.door())
+_django = get_wsgi_application()
+_django.request_class = _Request
+application = Web(_django, calls.door())

@@ -4,6 +4,7 @@ A password alone sets nothing up, or whoever has stolen one would give the accou
 and stored nowhere: it dies with the first login after it, a new password, and every change of the account's apps.
 """
 
+import datetime as dt
 from typing import Final, cast
 
 from django.conf import settings
@@ -13,11 +14,14 @@ from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import base36_to_int, int_to_base36, urlencode
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 DEVICE_NAME: Final = "Authenticator app"
 HOURS: Final = settings.PASSWORD_RESET_TIMEOUT // 3600
+LONGEST: Final = dt.timedelta(minutes=15)
+"""From the moment that the key of a new app is shown to the first code of it."""
 _BEGUN: Final = "staff_device_begun"
 _BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
 
@@ -63,8 +67,14 @@ def begin(request: HttpRequest, user: User) -> TOTPDevice:
 
 
 def begun(request: HttpRequest, user: User) -> TOTPDevice | None:
-    """Return the app that this browser is setting up."""
-    return TOTPDevice.objects.filter(pk=request.session.get(_BEGUN), user=user, confirmed=False).first()
+    """Return the app that this browser is setting up; no longer than `LONGEST` after it was begun.
+
+    Its key is shown until then, and whoever steals a session later must not find it there.
+    """
+    recent = timezone.now() - LONGEST
+    return TOTPDevice.objects.filter(
+        pk=request.session.get(_BEGUN), user=user, confirmed=False, created_at__gt=recent
+    ).first()
 
 
 def confirm(request: HttpRequest, user: User, token: str, *, key: str | None = None) -> TOTPDevice | None:
@@ -76,8 +86,8 @@ def confirm(request: HttpRequest, user: User, token: str, *, key: str | None = N
         User.objects.select_for_update().get(pk=user.pk)  # one after the other: a link is used once
         if key is not None and holder(key) != user:
             return None
-        device = TOTPDevice.objects.select_for_update().filter(pk=request.session.get(_BEGUN), user=user).first()
-        if device is None or device.confirmed or not device.verify_token("".join(token.split())[:20]):
+        device = begun(request, user)
+        if device is None or not device.verify_token("".join(token.split())[:20]):
             return None
         TOTPDevice.objects.filter(user=user).exclude(pk=device.pk).delete()
         device.confirmed = True

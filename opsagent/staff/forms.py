@@ -6,6 +6,7 @@ from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.http import HttpRequest
 
 from opsagent.staff import proof
@@ -36,6 +37,9 @@ class StaffLoginForm(AdminAuthenticationForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Django tells the browser only, and a failed login is kept with the name.
+        name = cast("forms.CharField", self.fields["username"])
+        name.validators.append(MaxLengthValidator(name.max_length or 0))
         # Browsers ask for it; an attempt without it is answered as every other that fails.
         self.fields["otp_token"].required = False
         self.fields["otp_token"].widget.attrs["required"] = True

@@ -3,7 +3,7 @@
 import datetime as dt
 import threading
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import time_machine
@@ -17,6 +17,7 @@ from hubspot_integration.models import OAuthState, Portal, PortalMember
 from otp import tasks
 from tests.hubspot import HubSpot
 from tests.hubspot_integration.test_oauth import approve, begin, install, installer
+from tests.portal_admin import signed_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -153,6 +154,46 @@ def test_nobody_who_has_not_come_back_has_a_session() -> None:
         assert browser.get(path, secure=True).status_code == 302
         assert "opsagent_session" not in browser.cookies
     assert not Session.objects.exists()
+
+
+def test_made_up_cookies_begin_no_session() -> None:
+    for number in range(3):
+        browser = Client()
+        browser.cookies["__Host-opsagent_session"] = f"made-up-{number}"
+        page = browser.get("/settings/log", secure=True, follow=True)
+        assert "You are signed out. That happens after 60 minutes" in page.content.decode()
+    assert not Session.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "//[",
+        "http://[/settings/",
+        "//℀.example/",
+        "/settings/texts/in/a\0b",
+        "/settings/log?contact=\0",
+        "/settings/\r\n",
+        "x" * 9999,
+    ],
+)
+def test_what_is_no_page_leads_to_the_first(portal: Portal, page: str) -> None:
+    browser = Client()
+    assert browser.get("/sign-in", {"next": page}, secure=True).status_code == 302
+    admin = signed_in(portal)
+    assert admin.post("/settings/confirm", {"next": page}, secure=True).status_code == 302
+    assert set(OAuthState.objects.values_list("return_to", flat=True)) == {"/settings/"}
+    query = urlencode({"next": page})
+    assert admin.post(f"/portal?{query}", {"portal": portal.id}, secure=True)["Location"] == "/settings/"
+
+
+@pytest.mark.parametrize("referer", ["http://[", "//℀.example", "\0"])
+def test_whoever_is_signed_out_is_told_so_wherever_they_say_they_come_from(portal: Portal, referer: str) -> None:
+    browser = Client()
+    browser.cookies["__Host-opsagent_session"] = "ended"
+    answer = browser.post("/settings/", {"a": "b"}, secure=True, headers={"referer": referer})
+    assert answer.status_code == 401
+    assert "You are signed out" in answer.content.decode()
 
 
 @pytest.mark.parametrize("path", ["/hubspot/install", "/sign-in"])

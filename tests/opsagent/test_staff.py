@@ -4,6 +4,7 @@ import datetime as dt
 import html
 import io
 import re
+from base64 import b32encode
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -16,6 +17,7 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client, RequestFactory
+from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
 
@@ -148,6 +150,14 @@ def test_neither_logs_nor_tables_keep_what_was_typed(app: TOTPDevice, logged: Ca
 
 
 # ---------------------------------------------------------------- how often
+
+
+@pytest.mark.parametrize("length", [151, 256, 100_000])
+def test_a_name_may_be_longer_than_any_that_there_is(app: TOTPDevice, length: int) -> None:
+    form = {"username": "x" * length, "password": PASSWORD, "otp_token": "123456"}
+    answer = Client().post(LOGIN, form, secure=True)
+    assert answer.status_code == 200
+    assert "at most 150 characters" in text_of(answer)
 
 
 def test_five_failures_lock_the_account_for_that_network_only(app: TOTPDevice) -> None:
@@ -528,6 +538,18 @@ def test_a_stolen_session_sets_no_other_app_up(app: TOTPDevice) -> None:
     for step in ("", "begin", "change", "confirm", "x"):
         client.post(FACTOR, {"step": step, "otp_token": "123456"}, secure=True)
     assert TOTPDevice.objects.get() == app
+
+
+def test_whoever_steals_a_session_finds_no_key_that_its_owner_left_behind(app: TOTPDevice) -> None:
+    """The owner has asked for another app and gone away before setting it up."""
+    client = signed_in(User.objects.get())
+    post(client, FACTOR, step="change", password=PASSWORD, otp_token=token_of(app))
+    left = TOTPDevice.objects.get(confirmed=False)
+    TOTPDevice.objects.filter(pk=left.pk).update(created_at=timezone.now() - dt.timedelta(minutes=15))
+    page = post(client, FACTOR, step="confirm", otp_token=wrong(token_of(left)))
+    assert b32encode(left.bin_key).decode() not in page.content.decode()
+    post(client, FACTOR, step="confirm", otp_token=token_of(left))
+    assert TOTPDevice.objects.get(confirmed=True) == app
 
 
 def test_guessing_with_a_stolen_session_is_throttled(app: TOTPDevice) -> None:

@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
@@ -345,6 +346,26 @@ def test_whoever_was_removed_on_the_way_confirms_nothing(hubspot: HubSpot) -> No
     assert "Your access to these settings has been ended" in text(response)
     assert not PortalMember.objects.exists()
     assert not is_in(browser)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_is_removed_in_the_very_moment_confirms_nothing(
+    hubspot: HubSpot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = Client()
+    portal = install(hubspot, browser)
+    update = QuerySet.update
+
+    def and_remove(rows: "QuerySet[PortalMember]", **values: Any) -> int:
+        changed = update(rows, **values)
+        if "signed_in_at" in values:  # another admin is faster than whoever comes back
+            PortalMember.objects.filter(portal=portal).delete()
+        return changed
+
+    monkeypatch.setattr(QuerySet, "update", and_remove)
+    response = confirmed(hubspot, browser, portal, "/settings/disconnect")
+    assert response.status_code == 400
+    assert "Your access to these settings has been ended" in text(response)
 
 
 def test_confirming_is_begun_by_a_post_only_and_not_where_hubspot_is_gone(ada: AdminsBrowser, portal: Portal) -> None:
