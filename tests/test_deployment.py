@@ -200,7 +200,7 @@ def test_a_role_that_owns_nothing_can_run_the_product_and_not_undo_the_audit_log
         written = (
             "from django.utils import timezone\n"
             "from hubspot_integration.models import Portal\n"
-            "from otp import audit, audit_chain, tasks\n"
+            "from otp import audit, tasks\n"
             "from otp.models import OTPSettings\n"
             "portal = Portal.objects.create(id=1001, installed_at=timezone.now())\n"
             "OTPSettings.objects.create(portal=portal)\n"
