@@ -257,7 +257,7 @@ class ContactGuard(GuessBudget, models.Model):
         )
 
     def __str__(self) -> str:
-        return f"guard {self.pk}"
+        return f"contact {self.contact_id} of portal {self.portal_id}"
 
 
 class Source(models.TextChoices):

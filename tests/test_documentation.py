@@ -67,7 +67,7 @@ def test_nothing_is_said_twice(page: Path) -> None:
         assert {len(row) for row in rows} == {len(rows[0])}, rows[0]
         named = Counter(row[0] for row in rows if re.search("[a-z]", row[0]))
         assert [subject for subject, times in named.items() if times > 1] == []
-    long = Counter(line for line in lines if len(line) > 60)  # noqa: PLR2004 (shorter ones are commands and brackets)
+    long = Counter(line for line in lines if len(line) > 60)
     assert [line for line, times in long.items() if times > 1] == []
 
 
