@@ -302,7 +302,7 @@ def _address_of(sender: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _reply_to(address: str) -> str:
-    """Return where answers go; nowhere in particular if mail cannot go there: no reason to hold a code back."""
+    """Return where answers go; nowhere of their own if mail cannot go there: no reason to hold a code back."""
     try:
         return addresses.checked(address)
     except ValueError:

@@ -1,6 +1,8 @@
 """What the documentation says exists, exists: files, headings, commands, variables, metrics, tests."""
 
 import re
+from collections import Counter
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -53,6 +55,20 @@ def test_every_link_and_image_leads_somewhere(page: Path) -> None:
 def test_every_guide_and_decision_is_on_the_index() -> None:
     listed = {target.partition("#")[0] for target in links(DOCS / "README.md")}
     assert {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"} <= listed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_nothing_is_said_twice(page: Path) -> None:
+    """Merged line by line, a page keeps both versions of a row or a paragraph."""
+    lines = page.read_text().splitlines()
+    tables = [list(table) for is_row, table in groupby(lines, lambda line: line.startswith("|")) if is_row]
+    for table in tables:
+        rows = [re.split(r"(?<!\\)\|", row)[1:-1] for row in table]
+        assert {len(row) for row in rows} == {len(rows[0])}, rows[0]
+        named = Counter(row[0] for row in rows if re.search("[a-z]", row[0]))
+        assert [subject for subject, times in named.items() if times > 1] == []
+    long = Counter(line for line in lines if len(line) > 60)
+    assert [line for line, times in long.items() if times > 1] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -58,4 +58,4 @@ class ContactGuard(GuessBudget, models.Model):
         )
 
     def __str__(self) -> str:
-        return f"guard {self.pk}"
+        return f"contact {self.contact_id} of portal {self.portal_id}"

@@ -69,16 +69,24 @@ SOURCE_WORDS: Final = {
     Source.TEST.value: "Workflow test",
     Source.CARD.value: "Contact record",
 }
+_WORKFLOWS: Final = (Source.WORKFLOW.value, Source.TEST.value)
 CHANNEL_WORDS: Final = {
     ChannelName.CONTACT_PROPERTY.value: "Contact property",
     ChannelName.EMAIL.value: "E-mail",
     ChannelName.WORKFLOW_COMPLETION.value: "Workflow step",
     ChannelName.WORKFLOW_CONFIRMATION.value: "Workflow step, once more",
-    ChannelName.PROPERTY_CLEARING.value: "Contact property, cleared",
-    ChannelName.PROPERTY_CHECK.value: "Contact property, looked at again",
+    ChannelName.PROPERTY_CLEARING.value: "Clearing the contact property",
+    ChannelName.PROPERTY_CHECK.value: "Second look at the contact property",
+}
+_DONE_WORDS: Final = {
+    ChannelName.CONTACT_PROPERTY.value: "written",
+    ChannelName.WORKFLOW_COMPLETION.value: "completed",
+    ChannelName.WORKFLOW_CONFIRMATION.value: "completed",
+    ChannelName.PROPERTY_CLEARING.value: "done",
+    ChannelName.PROPERTY_CHECK.value: "done",
 }
 # What a code's story tells from the code and its checks themselves.
-_TOLD_OTHERWISE: Final = (Action.CODE_CHECKED, Action.CODE_LOCKED, Action.DELIVERY_SETTLED)
+_TOLD_OTHERWISE: Final = (Action.CODE_ISSUED, Action.CODE_CHECKED, Action.CODE_LOCKED, Action.DELIVERY_SETTLED)
 _FAILURES: Final = (DeliveryStatus.FAILED, DeliveryStatus.BOUNCED)
 TONES: Final = {
     DeliveryStatus.SENT.value: "good",
@@ -313,7 +321,7 @@ def story(*, portal: Portal, reference: UUID, now: dt.datetime) -> Story | None:
         seen = list(theirs.order_by("-at", "-id")[:_STORY_LIMIT])
     given = reasons(seen)
     moments = [
-        Moment(code.created_at, "Generated", _asked_for(code)),
+        Moment(code.created_at, "Generated", _asked_for(code, seen)),
         *(_moment_of_delivery(delivery, now) for delivery in entry.deliveries),
         *(_moment_of_check(check) for check in checks),
         *(
@@ -407,8 +415,8 @@ def words_of_event(event: AuditEvent) -> str:
 
 def words_of_delivery(delivery: Delivery) -> str:
     """Return how far a delivery has come, in two or three words."""
-    if delivery.channel == ChannelName.CONTACT_PROPERTY and delivery.status == DeliveryStatus.SENT:
-        return "written"
+    if delivery.status == DeliveryStatus.SENT:
+        return _DONE_WORDS.get(delivery.channel, "sent")
     if delivery.status == DeliveryStatus.PENDING:
         return "trying again" if delivery.error else "on its way"
     return str(delivery.get_status_display()).lower()
@@ -504,11 +512,13 @@ def _entry(code: OneTimeCode, now: dt.datetime) -> Entry:
     )
 
 
-def _asked_for(code: OneTimeCode) -> str:
+def _asked_for(code: OneTimeCode, seen: Iterable[AuditEvent]) -> str:
     where = SOURCE_WORDS.get(code.source, code.source)
     if code.workflow_id:
         where += f" {code.workflow_id}"
-    return f"{where}; accepted for {code.expiry_minutes} minutes"
+    people = (event.actor for event in seen if event.action == Action.CODE_ISSUED)
+    who = "" if code.source in _WORKFLOWS else next(people, "")
+    return f"{where}{who and f'; {who}'}; accepted for {code.expiry_minutes} minutes"
 
 
 def _moment_of_delivery(delivery: Delivery, now: dt.datetime) -> Moment:
@@ -529,7 +539,8 @@ def _moment_of_delivery(delivery: Delivery, now: dt.datetime) -> Moment:
 
 
 def _moment_of_check(check: Verification) -> Moment:
-    left = "" if check.reason == "verified" else f"; {check.attempts_remaining} attempts left"
+    remaining = check.attempts_remaining
+    left = "" if check.reason == "verified" else f"; {remaining} {'attempt' if remaining == 1 else 'attempts'} left"
     return Moment(
         check.created_at,
         _CHECK_WORDS.get(check.reason, check.reason),

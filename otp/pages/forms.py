@@ -47,6 +47,14 @@ class ShortlyQuoting(forms.BaseForm):
                 one.params = {**one.params, "value": quoted(value)}
         super().add_error(field, error)
 
+    def summary(self) -> list[tuple[forms.BoundField, str]]:
+        """Return every complaint about a field as a sentence that names the field once."""
+        return [
+            (field, str(error) if str(error).startswith(str(field.label)) else f"{field.label}: {error}")
+            for field in self
+            for error in field.errors
+        ]
+
 
 class BlockField(forms.CharField):
     """Lines of a mail, as typed, with one kind of line break between them."""
@@ -152,8 +160,8 @@ class SettingsForm(ShortlyQuoting, _ModelForm):
             "store_in_property": "Writes each code to a contact property, so that your own e-mails can show it.",
             "property_name": "Only properties that can hold a code are listed.",
             "send_email": "Mails each code to the contact with the texts below.",
-            "sender_name": "Stands before the address that the mails come from, such as your company's name.",
-            "reply_to": "Where a contact's answer goes. Empty: nowhere in particular.",
+            "sender_name": "Shown beside the sender's address.",
+            "reply_to": "Leave it empty: replies go to the sender.",
             "default_language": "For contacts whose language is unknown, or has no texts. The texts above are in it.",
             "clear_property": (
                 "Empties the property when the code is used or no longer accepted, if it still holds that code."

@@ -304,6 +304,29 @@ def test_a_codes_page_tells_its_story_in_order(portal: Portal, admin: Client) ->
     assert "482951" not in shown
 
 
+def test_a_story_tells_each_thing_once_and_in_words(portal: Portal, admin: Client) -> None:
+    code = code_of(portal, created_at=START, source=Source.CARD)
+    for channel in ChannelName:
+        factories.DeliveryFactory.create(code=code, channel=channel, status=DeliveryStatus.SENT)
+    Verification.objects.create(
+        portal=portal, contact_id=501, request_key="check", source=Source.CARD, code=code, result="invalid",
+        reason="wrong_code", attempts_remaining=1, created_at=START + dt.timedelta(seconds=30),
+    )  # fmt: skip
+    audit.record(
+        portal=portal, at=START, actor="agent@company.example", actor_kind=ActorKind.AGENT, action=Action.CODE_ISSUED,
+        contact_id=501, reference=code.id,
+    )  # fmt: skip
+    shown = text_of(admin.get(f"{LOG}/{code.id}", secure=True))
+    assert "; agent@company.example; accepted for 10 minutes" in shown
+    assert "Generated a code" not in shown
+    for line in (
+        "Contact property: written", "E-mail: sent", "Workflow step: completed", "Workflow step, once more: completed",
+        "Clearing the contact property: done", "Second look at the contact property: done",
+    ):  # fmt: skip
+        assert line in shown
+    assert "1 attempt left" in shown
+
+
 def test_another_portals_code_is_not_found(admin: Client) -> None:
     other = factories.OneTimeCodeFactory.create()
     assert admin.get(f"{LOG}/{other.id}", secure=True).status_code == 404

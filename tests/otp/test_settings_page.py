@@ -412,8 +412,8 @@ def test_it_refuses_the_code_in_the_other_texts(admin: Admin) -> None:
 
 def test_it_lists_every_error_on_top(admin: Admin) -> None:
     page = admin.fails_to_save({"Email Subject": "", "Body Text": " "})
-    assert '<a href="#id_email_subject">Email Subject</a>: Enter a subject' in page.html
-    assert '<a href="#id_body_text">Body Text</a>: Enter what stands above the code' in page.html
+    assert '<a href="#id_email_subject">Email Subject: Enter a subject' in page.html
+    assert '<a href="#id_body_text">Body Text: Enter what stands above the code' in page.html
     assert "Not saved: Settings" in page.html
 
 

@@ -112,7 +112,8 @@ function Loaded(props: { otp: OTP; overview: Overview; texts: Texts; locale: str
       () => actions.addAlert({ type: 'danger', message: texts.copyFailed }),
     );
   };
-  const verified = lastVerification?.reason === 'verified' && otp.news?.kind !== 'checked';
+  // Never beside a live code: the badge would seem to speak of that one.
+  const verified = lastVerification?.reason === 'verified' && otp.news?.kind !== 'checked' && !active;
 
   return (
     <Flex direction="column" gap="medium">
