@@ -33,6 +33,7 @@ _SERVER_ERROR: Final = 500
 _LOCKED, _TOO_MANY_REQUESTS, _MIGRATING, _TIMED_OUT = 423, 429, 477, 408
 # https://developers.hubspot.com/docs/api-reference/error-handling
 _VALUES_NOT_VALID: Final = "Property values were not valid: "
+_CHUNK: Final = 65_536
 _NUL: Final = rb"\u0000"
 _TRANSIENT: Final = frozenset({_TIMED_OUT, _LOCKED, _TOO_MANY_REQUESTS, _MIGRATING})
 
@@ -87,9 +88,11 @@ def call(
 ) -> Any:
     """Send one request and return the parsed JSON answer, or None for an empty one.
 
-    `timeout` is the longest wait for an answer in seconds; up to CONNECT_TIMEOUT it is the whole call's. `form` is sent url-encoded in the body, `json` as JSON.
-    Raises HubSpotError for every other ending.
+    `timeout` is the longest wait for an answer in seconds; up to CONNECT_TIMEOUT it is the whole call's. An answer that drips
+    is cut off after twice that. `form` is sent url-encoded in the body, `json` as JSON. Raises HubSpotError for every other
+    ending.
     """
+    until = time.monotonic() + 2 * timeout
     headers = {"Accept": "application/json", "User-Agent": "OpsAgent-OTP"}
     headers["Content-Type"] = "application/x-www-form-urlencoded" if form is not None else "application/json"
     if token is not None:
@@ -105,7 +108,7 @@ def call(
             _preload_content=False,
             _request_timeout=timeout if timeout <= CONNECT_TIMEOUT else (CONNECT_TIMEOUT, timeout),
         )
-        data: bytes = answer.data
+        data = _whole(answer, until)
     except ApiException as error:
         CALLS.add(str(error.status or UNREACHABLE))
         raise _refusal(error) from None
@@ -125,6 +128,20 @@ def call(
         raise HubSpotError(
             "HubSpot's answer is not JSON", permanent=False, status=answer.status, ambiguous=True
         ) from None
+
+
+def _whole(answer: Any, until: float) -> bytes:
+    """Return an answer's body. urllib3's time-out is that of each wait, so a body that drips would hold a thread for ever."""
+    data = bytearray()
+    while chunk := answer.read1(_CHUNK):
+        data += chunk
+        if time.monotonic() > until:
+            answer.close()
+            raise HubSpotError(
+                "HubSpot's answer did not end in time", permanent=False, status=answer.status, ambiguous=True
+            )
+    answer.release_conn()
+    return bytes(data)
 
 
 def objects(value: object) -> list[dict[str, Any]]:

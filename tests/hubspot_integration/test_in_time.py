@@ -1,14 +1,16 @@
 """What somebody in front of a screen waits for is over in the time they were promised, whatever it takes on the way."""
 
 import json
+import socket
 import threading
 import time
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from hubspot_integration import client
+from hubspot_integration import client, transport
 from hubspot_integration.models import OAuthGrant
 from hubspot_integration.transport import HubSpotError
 from tests.hubspot import HubSpot
@@ -74,3 +76,31 @@ def test_waiting_for_somebody_elses_refresh_counts(hubspot: HubSpot) -> None:
     finally:
         done.set()
         holder.join()
+
+
+def test_an_answer_that_drips_is_cut_off(settings: Any) -> None:
+    """urllib3's time-out is that of each wait: a byte now and then would keep a thread for as long as somebody likes."""
+    stop = threading.Event()
+
+    def drip() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            while not stop.wait(0.1):
+                try:
+                    connection.sendall(b" ")
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings.HUBSPOT_API_BASE_URL = f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            with pytest.raises(HubSpotError, match="did not end in time") as failed:
+                transport.call("GET", "/crm/contacts", timeout=0.5)
+        finally:
+            stop.set()
+            thread.join()
+    assert (failed.value.permanent, failed.value.ambiguous) == (False, True)
