@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, Final, cast
 
-import qrcode
-import qrcode.image.svg
 import structlog
 from django.contrib import messages
 from django.contrib.admin import AdminSite, ModelAdmin
@@ -208,6 +206,9 @@ def _shown(device: TOTPDevice) -> dict[str, Any]:
 
 def _picture(text: str) -> SafeString:
     """Return a QR code as inline SVG, dark on white: cameras read nothing off a dark page."""
+    # Four megabytes in every web process, for a page that few people see once.
+    import qrcode.image.svg  # noqa: PLC0415
+
     drawn = io.BytesIO()
     qrcode.make(text, image_factory=qrcode.image.svg.SvgPathFillImage, border=2).save(drawn)
     svg = drawn.getvalue().decode()
