@@ -1,11 +1,13 @@
 """What HubSpot says, before it is kept: anything may stand in an answer."""
 
 import datetime as dt
+import io
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from urllib3 import HTTPResponse
 
 from hubspot_integration import installing, transport, zones
 from hubspot_integration.models import Portal
@@ -39,13 +41,11 @@ def test_no_name_of_a_zone_breaks_anything(name: str) -> None:
 
 @pytest.mark.django_db
 def test_an_answer_holds_nothing_that_the_database_cannot(hubspot: HubSpot, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Answer:
-        status = 200
-        data = rb'{"a\u0000": ["b\u0000c", {"d": "\\u0000"}], "e": 1}'
+    body = rb'{"a\u0000": ["b\u0000c", {"d": "\\u0000"}], "e": 1}'
 
     class Pool:
-        def request(self, *_: Any, **__: Any) -> Answer:
-            return Answer()
+        def request(self, *_: Any, **__: Any) -> HTTPResponse:
+            return HTTPResponse(io.BytesIO(body), status=200, preload_content=False)
 
     monkeypatch.setattr(transport, "_pool", lambda _: Pool())
     assert transport.call("GET", "/x") == {"a": ["bc", {"d": r"\u0000"}], "e": 1}
