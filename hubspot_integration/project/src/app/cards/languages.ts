@@ -20,7 +20,7 @@ const de: Texts = {
   nothingOn: 'E-Mail und Speichern sind in den OpsAgent-Einstellungen ausgeschaltet, daher wird dieser Code niemandem geschickt.',
   locked: (until, attempts) => ({
     title: `Gesperrt bis ${until}`,
-    body: `Nach ${attempts} falschen Codes wird bis dahin kein Code dieses Kontakts angenommen. Ein Admin kann die Sperre in den OpsAgent-Einstellungen unter Aktivität aufheben.`,
+    body: `Nach ${attempts} falschen Codes wird bis dahin kein Code dieses Kontakts angenommen.`,
   }),
   details: 'Details',
   expired: { title: 'Der Code ist abgelaufen', body: 'Erzeugen Sie einen neuen.' },
@@ -106,7 +106,7 @@ const fr: Texts = {
   nothingOn: 'L’e-mail et l’enregistrement sont désactivés dans les paramètres OpsAgent : ce code n’est envoyé à personne.',
   locked: (until, attempts) => ({
     title: `Bloqué jusqu’à ${until}`,
-    body: `Après ${attempts} codes erronés, aucun code de ce contact n’est accepté d’ici là. Un admin peut lever le blocage dans les paramètres OpsAgent, sous Activité.`,
+    body: `Après ${attempts} codes erronés, aucun code de ce contact n’est accepté d’ici là.`,
   }),
   details: 'Détails',
   expired: { title: 'Le code a expiré', body: 'Générez-en un nouveau.' },
@@ -192,7 +192,7 @@ const es: Texts = {
   nothingOn: 'El correo y el almacenamiento están desactivados en la configuración de OpsAgent, así que este código no se envía a nadie.',
   locked: (until, attempts) => ({
     title: `Bloqueado hasta las ${until}`,
-    body: `Tras ${attempts} códigos erróneos no se acepta ningún código de este contacto hasta entonces. Un administrador puede levantar el bloqueo en la configuración de OpsAgent, en Actividad.`,
+    body: `Tras ${attempts} códigos erróneos no se acepta ningún código de este contacto hasta entonces.`,
   }),
   details: 'Detalles',
   expired: { title: 'El código ha caducado', body: 'Genere uno nuevo.' },
@@ -278,7 +278,7 @@ const ptBR: Texts = {
   nothingOn: 'E-mail e armazenamento estão desativados nas configurações do OpsAgent, portanto este código não é enviado a ninguém.',
   locked: (until, attempts) => ({
     title: `Bloqueado até ${until}`,
-    body: `Após ${attempts} códigos errados, nenhum código deste contato é aceito até lá. Um administrador pode retirar o bloqueio nas configurações do OpsAgent, em Atividade.`,
+    body: `Após ${attempts} códigos errados, nenhum código deste contato é aceito até lá.`,
   }),
   details: 'Detalhes',
   expired: { title: 'O código expirou', body: 'Gere um novo.' },
@@ -364,7 +364,7 @@ const nl: Texts = {
   nothingOn: 'E-mail en opslag staan uit in de OpsAgent-instellingen, dus deze code gaat naar niemand.',
   locked: (until, attempts) => ({
     title: `Geblokkeerd tot ${until}`,
-    body: `Na ${attempts} foute codes wordt tot dan geen code van dit contact geaccepteerd. Een beheerder kan de blokkering opheffen in de OpsAgent-instellingen, onder Activiteit.`,
+    body: `Na ${attempts} foute codes wordt tot dan geen code van dit contact geaccepteerd.`,
   }),
   details: 'Details',
   expired: { title: 'De code is verlopen', body: 'Genereer een nieuwe.' },
@@ -450,7 +450,7 @@ const ja: Texts = {
   nothingOn: 'OpsAgentの設定でEメールと保存がオフになっているため、このコードは誰にも送られません。',
   locked: (until, attempts) => ({
     title: `${until}までロックされています`,
-    body: `誤ったコードが${attempts}回入力されたため、それまでこのコンタクトのコードは受け付けられません。管理者はOpsAgentの設定の「アクティビティ」でロックを解除できます。`,
+    body: `誤ったコードが${attempts}回入力されたため、それまでこのコンタクトのコードは受け付けられません。`,
   }),
   details: '詳細',
   expired: { title: 'コードの有効期限が切れました', body: '新しいコードを生成してください。' },

@@ -103,7 +103,7 @@ export const en: Texts = {
   nothingOn: 'Email and storage are switched off in the OpsAgent settings, so this code is sent to nobody.',
   locked: (until, attempts) => ({
     title: `Locked until ${until}`,
-    body: `After ${attempts} wrong codes, no code from this contact is accepted until then. An admin can lift the lock in the OpsAgent settings, under Activity.`,
+    body: `After ${attempts} wrong codes, no code from this contact is accepted until then.`,
   }),
   details: 'Details',
   expired: { title: 'The code has expired', body: 'Generate a new one.' },
